@@ -1,0 +1,1 @@
+"""Every table of Instructure's Data Access Platform as a Dagster asset."""
