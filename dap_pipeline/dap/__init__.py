@@ -1,0 +1,1 @@
+"""Speaks the DAP Query API: credentials, jobs, objects."""

@@ -1,0 +1,195 @@
+"""Downloads a job's objects, several at the same time, each to a file that is whole.
+
+A file gets its name only after it was checked; until then it is ``.NNNNN.partial`` beside it. So a
+download that was interrupted goes on where it stopped, also in another process.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dap_pipeline.dap.http import Http
+from dap_pipeline.dap.links import LinkBook
+from dap_pipeline.dap.models import Format
+from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.dap.transfer import OnBytes, discard, transfer
+from dap_pipeline.dap.verify import verify_magic, verify_whole
+from dap_pipeline.dap.workers import Workers
+from dap_pipeline.errors import (
+    DamagedObjectError,
+    DapPipelineError,
+    LinkExpiredError,
+    StorageError,
+)
+from dap_pipeline.settings import Verify
+
+# How long a stopped download is waited for: its threads are woken, so they end at once.
+_WIND_DOWN_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """An object of a job and the file that it becomes."""
+
+    index: int
+    object_id: str
+    path: Path
+
+    @property
+    def partial(self) -> Path:
+        """Where bytes are gathered until the file is whole."""
+        return self.path.with_name(f".{self.index:05d}.partial")
+
+
+class Downloader:
+    """Downloads for any number of tables over a bounded number of connections."""
+
+    def __init__(self, http: Http, *, connections: int, verify: Verify, patience: Patience) -> None:
+        self._http = http
+        self._connections = connections
+        self._verify = verify
+        self._patience = patience
+        self._workers = Workers(connections, "download")
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._workers.close()
+
+    def fetch(
+        self,
+        targets: Sequence[Target],
+        links: LinkBook,
+        format: Format,
+        *,
+        on_bytes: OnBytes,
+        stop: Stop,
+    ) -> Iterator[Target]:
+        """Yield each target when its file is there and checked, in the order of arrival.
+
+        The iterator must be exhausted or closed. Threads call ``on_bytes``.
+
+        Raises:
+            DapPipelineError: the first that ended one of the downloads; the others are stopped.
+        """
+        work = Stop(stop)
+        ready: queue.SimpleQueue[Target | BaseException] = queue.SimpleQueue()
+        waiting = iter(targets)
+        under_way = 0
+
+        def submit_next() -> int:
+            target = next(waiting, None)
+            if target is None:
+                return 0
+            self._workers.submit(
+                lambda: ready.put(self._outcome(target, links, format, on_bytes, work))
+            )
+            return 1
+
+        try:
+            # A few at a time, so that a table of many parts does not keep the others waiting.
+            under_way = sum(submit_next() for _ in range(self._connections))
+            while under_way:
+                outcome = _next_of(ready, stop)
+                under_way -= 1
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                under_way += submit_next()
+                yield outcome
+        finally:
+            work.set()
+            _drain(ready, under_way)
+
+    def _outcome(
+        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
+    ) -> Target | BaseException:
+        try:
+            stop.check()
+            self._fetch(target, links, format, on_bytes, stop)
+        except BaseException as error:  # handed to the thread that waits for it
+            return error
+        return target
+
+    def _fetch(
+        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
+    ) -> None:
+        """Try until the file is whole; what arrives in between starts the patience anew."""
+        tries = self._patience.tries()
+        while True:
+            before = _size(target.partial)
+            try:
+                url = links.url(target.object_id)
+                self._fetch_once(target, url, format, on_bytes, stop)
+            except LinkExpiredError as error:
+                links.forget(target.object_id)
+                tries.failed(error)
+            except DapPipelineError as error:
+                if not error.retryable:
+                    raise
+                if _size(target.partial) > before:
+                    tries = tries.anew()
+                tries.failed(error)
+            except OSError as error:
+                raise StorageError(
+                    f"{target.path.parent} cannot be written: {error.strerror}"
+                ) from error
+            else:
+                return
+            stop.wait(tries.wait())
+
+    def _fetch_once(
+        self, target: Target, url: str, format: Format, on_bytes: OnBytes, stop: Stop
+    ) -> None:
+        partial = target.partial
+        partial.touch(mode=0o600)
+        transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
+        try:
+            check(partial, format, self._verify, stop)
+        except DamagedObjectError:
+            discard(partial)
+            raise
+        partial.replace(target.path)
+        discard(partial)
+
+
+def check(path: Path, format: Format, verify: Verify, stop: Stop) -> None:
+    """Look at a file as closely as the setting says.
+
+    Raises:
+        DamagedObjectError: it is not whole.
+    """
+    if verify is Verify.FULL:
+        verify_whole(path, format, stop)
+    else:
+        verify_magic(path, format)
+
+
+def _next_of(
+    ready: queue.SimpleQueue[Target | BaseException], stop: Stop
+) -> Target | BaseException:
+    while True:
+        try:
+            return ready.get(timeout=0.5)
+        except queue.Empty:
+            stop.check()
+
+
+def _drain(ready: queue.SimpleQueue[Target | BaseException], under_way: int) -> None:
+    """Wait for the threads of a stopped download, so that none writes after its end."""
+    end = time.monotonic() + _WIND_DOWN_SECONDS
+    try:
+        for _ in range(under_way):
+            ready.get(timeout=max(end - time.monotonic(), 0.0))
+    except queue.Empty:
+        return
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,117 @@
+"""Credentials and the access token that they buy."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import jwt
+import requests
+from requests.auth import HTTPBasicAuth
+
+from dap_pipeline.dap.answers import read_json
+from dap_pipeline.dap.http import Http
+from dap_pipeline.dap.models import Token, parse_answer
+from dap_pipeline.errors import (
+    InvalidQueryError,
+    LoginRefusedError,
+    MissingCredentialsError,
+    RequestForbiddenError,
+    TokenRefusedError,
+)
+from dap_pipeline.settings import Settings
+
+# The official client renews five minutes before the end as well.
+RENEW_BEFORE_SECONDS = 300.0
+# Documented lifetime, for a token that does not tell its own.
+USUAL_LIFETIME_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A client id and its secret."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Credentials:
+        """Take them from the settings.
+
+        Raises:
+            MissingCredentialsError: one of the two is not set.
+        """
+        secret = settings.client_secret.get_secret_value()
+        missing = [
+            name
+            for name, value in (
+                ("DAP_CLIENT_ID", settings.client_id),
+                ("DAP_CLIENT_SECRET", secret),
+            )
+            if not value
+        ]
+        if missing:
+            raise MissingCredentialsError(f"{' and '.join(missing)} not set")
+        return cls(settings.client_id, secret)
+
+
+class Login:
+    """Holds the token and renews it; safe to share between threads."""
+
+    def __init__(self, http: Http, credentials: Credentials) -> None:
+        self._http = http
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._token = ""
+        self._renew_at = 0.0
+
+    def token(self) -> str:
+        """Give a token that is good for some minutes more, logging in when there is none.
+
+        Raises:
+            LoginRefusedError: DAP does not accept the credentials.
+        """
+        with self._lock:
+            if time.monotonic() >= self._renew_at:
+                self._log_in()
+            return self._token
+
+    def forget(self, token: str) -> None:
+        """Drop a token that DAP has refused, unless another thread has renewed it already."""
+        with self._lock:
+            if token == self._token:
+                self._renew_at = 0.0
+
+    def _log_in(self) -> None:
+        credentials = self._credentials
+        asked_at = time.monotonic()
+        response = self._http.send(
+            "POST",
+            "/ids/auth/login",
+            auth=HTTPBasicAuth(credentials.client_id.encode(), credentials.client_secret.encode()),
+            form={"grant_type": "client_credentials"},
+        )
+        token = parse_answer(Token, _accepted(response))
+        self._token = token.access_token
+        self._renew_at = asked_at + max(_lifetime(token) - RENEW_BEFORE_SECONDS, 1.0)
+
+
+def _accepted(response: requests.Response) -> object:
+    try:
+        return read_json(response)
+    except (TokenRefusedError, RequestForbiddenError, InvalidQueryError) as error:
+        raise LoginRefusedError(
+            f"DAP refused the login ({error.what})", place=error.place
+        ) from None
+
+
+def _lifetime(token: Token) -> float:
+    """Seconds from issue to expiry: from the token's own claims, so that no clock is compared."""
+    if token.expires_in is not None:
+        return token.expires_in
+    try:
+        claims = jwt.decode(token.access_token, options={"verify_signature": False})
+        return float(claims["exp"]) - float(claims["iat"])
+    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+        return USUAL_LIFETIME_SECONDS

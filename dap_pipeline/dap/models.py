@@ -1,0 +1,268 @@
+"""What goes to the Query API and comes from it, as typed values.
+
+Unknown extra fields are ignored: the API documents none, but earlier servers sent some
+(``started_at`` in a running job), and a new one must not stop a school's refresh.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dap_pipeline.errors import (
+    InvalidQueryError,
+    UnknownJobStateError,
+    UnknownTableError,
+    UnreadableAnswerError,
+)
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+
+NAMESPACE_ALIASES = {"canvas_log": "canvas_logs"}
+
+
+def namespace_name(name: str) -> str:
+    """Give the namespace's own name; the docs sometimes write ``canvas_log``."""
+    return NAMESPACE_ALIASES.get(name.strip().lower(), name.strip())
+
+
+@dataclass(frozen=True, order=True)
+class TableName:
+    """A table within its namespace.
+
+    Raises:
+        UnknownTableError: a name that no table of DAP can have; names become paths.
+    """
+
+    namespace: str
+    table: str
+
+    def __post_init__(self) -> None:
+        for name in (self.namespace, self.table):
+            if not _NAME.fullmatch(name):
+                raise UnknownTableError(f"{name[:80]!r} is not the name of a namespace or table")
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.table}"
+
+
+class Format(StrEnum):
+    """The formats in which DAP hands out data."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+    TSV = "tsv"
+
+
+class Mode(StrEnum):
+    """How text formats lay out nested objects of fixed members."""
+
+    EXPANDED = "expanded"
+    CONDENSED = "condensed"
+
+
+@dataclass(frozen=True)
+class SnapshotQuery:
+    """Ask for the whole table."""
+
+    format: Format
+    mode: Mode | None = None
+
+    def body(self) -> dict[str, str]:
+        """Give the JSON body; absent fields are left out."""
+        body = {"format": self.format.value}
+        return body if self.mode is None else {**body, "mode": self.mode.value}
+
+
+@dataclass(frozen=True)
+class IncrementalQuery:
+    """Ask for what changed after ``since``, up to ``until`` or to the newest commit."""
+
+    format: Format
+    since: datetime
+    until: datetime | None = None
+    mode: Mode | None = None
+
+    def __post_init__(self) -> None:
+        if self.until is not None and self.until < self.since:
+            raise InvalidQueryError("`until` lies before `since`")
+
+    def body(self) -> dict[str, str]:
+        """Give the JSON body; absent fields are left out."""
+        body = {"format": self.format.value, "since": format_instant(self.since)}
+        if self.until is not None:
+            body["until"] = format_instant(self.until)
+        return body if self.mode is None else {**body, "mode": self.mode.value}
+
+
+Query = SnapshotQuery | IncrementalQuery
+
+
+def format_instant(instant: datetime) -> str:
+    """Write an instant as DAP does: UTC, ``Z``, a fraction only where there is one."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an ISO 8601 instant with ``Z`` or an offset.
+
+    Raises:
+        InvalidQueryError: it is no instant, or it has no time zone.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        instant = datetime.min
+    if instant.tzinfo is None:
+        raise InvalidQueryError(
+            f"{text!r} is not an instant",
+            advice="Write it with a time zone, as in 2026-11-23T10:30:00Z or …+01:00.",
+        )
+    return instant.astimezone(UTC)
+
+
+def _as_utc(value: object) -> object:
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DapFault(_Answer):
+    """The error object of an answer or of a failed job."""
+
+    type: str = ""
+    uuid: str = ""
+    message: str = ""
+
+
+class ObjectRef(_Answer):
+    """An object that a job made: its id can be traded for a link while it exists."""
+
+    id: str
+
+
+class PendingJob(_Answer):
+    """A job that is waiting or running."""
+
+    id: str
+    status: str
+    expires_at: Instant | None = None
+
+
+class FailedJob(_Answer):
+    """A job that ended without a result."""
+
+    id: str
+    expires_at: Instant | None = None
+    error: DapFault = Field(default_factory=DapFault)
+
+
+class CompleteSnapshot(_Answer):
+    """A finished snapshot; ``at`` identifies the state of the table."""
+
+    id: str
+    objects: tuple[ObjectRef, ...]
+    schema_version: int
+    at: Instant
+    expires_at: Instant | None = None
+
+
+class CompleteIncremental(_Answer):
+    """A finished incremental query; its ``until`` is the next one's ``since``."""
+
+    id: str
+    objects: tuple[ObjectRef, ...]
+    schema_version: int
+    since: Instant
+    until: Instant
+    expires_at: Instant | None = None
+
+
+CompleteJob = CompleteSnapshot | CompleteIncremental
+Job = PendingJob | FailedJob | CompleteJob
+
+
+class VersionedSchema(_Answer):
+    """A table's JSON Schema (2020-12) and its version."""
+
+    json_schema: dict[str, Any] = Field(alias="schema")
+    version: int
+
+
+class TableList(_Answer):
+    """The names of a namespace's tables."""
+
+    tables: tuple[str, ...]
+
+
+class Link(_Answer):
+    """A pre-signed address; whoever has it can read the object."""
+
+    url: str = Field(pattern=r"^https?://", repr=False)
+
+
+class LinkList(_Answer):
+    """Links by object id."""
+
+    urls: dict[str, Link]
+
+
+class Token(_Answer):
+    """The answer to a login."""
+
+    access_token: str = Field(repr=False, min_length=1)
+    expires_in: float | None = None
+
+
+A = TypeVar("A", bound=BaseModel)
+
+
+def parse_answer(kind: type[A], payload: object) -> A:
+    """Read a JSON answer as the given model.
+
+    Raises:
+        UnreadableAnswerError: a field is missing or of another type.
+    """
+    try:
+        return kind.model_validate(payload)
+    except ValidationError as error:
+        # Only places and reasons, never values: an answer may hold a token or a link.
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'answer'}: {e['type']}"
+            for e in error.errors(include_input=False, include_url=False)
+        )
+        raise UnreadableAnswerError(f"DAP's answer is not a {kind.__name__}: {problems}") from None
+
+
+def parse_job(payload: object) -> Job:
+    """Read a job in any of its documented states.
+
+    Raises:
+        UnknownJobStateError: the status is none of waiting, running, complete, failed.
+        UnreadableAnswerError: the answer is no job.
+    """
+    status = payload.get("status") if isinstance(payload, dict) else None
+    match status:
+        case "waiting" | "running":
+            return parse_answer(PendingJob, payload)
+        case "failed":
+            return parse_answer(FailedJob, payload)
+        case "complete" if isinstance(payload, dict) and "at" in payload:
+            return parse_answer(CompleteSnapshot, payload)
+        case "complete":
+            return parse_answer(CompleteIncremental, payload)
+        case str():
+            raise UnknownJobStateError(f"the job is in the unknown state {status[:40]!r}")
+        case _:
+            raise UnreadableAnswerError("DAP's answer is not a job: it has no status")
