@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,7 +25,18 @@ from dap_pipeline.errors import ConfigurationError
 DEFAULT_API_URL = "https://api-gateway.instructure.com"
 
 PositiveInt = Annotated[int, Field(gt=0)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _as_seconds(value: object) -> object:
+    """Take a bare number for seconds: what comes from the environment is text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+Span = Annotated[timedelta, BeforeValidator(_as_seconds), Field(ge=timedelta())]
 
 
 class SourceFormat(StrEnum):
@@ -103,9 +114,12 @@ class Settings(BaseSettings):
     lists_per_minute: PositiveInt = Field(5, description="Table lists that DAP allows a minute.")
     schemas_per_minute: PositiveInt = Field(500, description="Schemas that DAP allows a minute.")
     links_per_minute: PositiveInt = Field(200, description="Link calls that DAP allows a minute.")
-    keep_versions: timedelta = Field(
+    keep_versions: Span = Field(
         timedelta(days=7),
         description="How long old versions of a table stay (`7d`, `P7D` or seconds).",
+    )
+    stale_after: Span = Field(
+        timedelta(hours=36), description="Age of a table's data from which it counts as stale."
     )
     duckdb_memory: str = Field(
         "400MB",
@@ -169,7 +183,24 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic
     except ValidationError as error:
         # Only names and reasons: pydantic's own text would repeat the value, secrets included.
-        problems = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()
-        )
+        problems = "; ".join(f"{_named_in(e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"a setting cannot be used: {problems}") from None
+    except (ValueError, OSError) as error:
+        # A settings file that is not text or not TOML; its words may be a secret's.
+        raise ConfigurationError(
+            f".env or pyproject.toml cannot be read ({type(error).__name__})",
+            advice="Correct or remove the file in the working directory.",
+        ) from None
+
+
+def _named_in(place: tuple[int | str, ...]) -> str:
+    name = str(place[0]) if place else "settings"
+    return variable_of(name) if name in Settings.model_fields else name
+
+
+def variable_of(field: str) -> str:
+    """Name the environment variable of a setting."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"DAP_PIPELINE_{field}".upper()

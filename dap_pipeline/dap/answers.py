@@ -121,7 +121,7 @@ def _fault_of(body: dict[str, Any]) -> DapFault:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())[:500]
+    return " ".join(message.split())[:500].rstrip(".")
 
 
 def retry_after(response: requests.Response) -> float | None:
