@@ -1,0 +1,1 @@
+"""The embedded DAP service with a made-up school."""

@@ -1,0 +1,54 @@
+"""Fixtures for all rooms.
+
+`sandbox` is a running DAP service with a small hand-made school and no rate limits.
+`caller` speaks to it with plain requests.
+`official_dap` is the path of Instructure's own command line client, in an environment of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from dap_pipeline.sandbox.config import SandboxConfig
+from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+
+from .sandbox import small_school
+from .sandbox.caller import Caller
+
+_OFFICIAL_CLIENT = Path(__file__).parent / "official-client.txt"
+_FOLDER = Path(__file__).parent.parent / ".venv-official"
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
+    config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, rows_per_part=25)
+    with running_sandbox(config, build=small_school.build) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(sandbox: RunningSandbox) -> Caller:
+    return Caller(sandbox)
+
+
+@pytest.fixture(scope="session")
+def official_dap() -> Path:
+    """The client of the version in official-client.txt, installed on first use."""
+    wanted = _OFFICIAL_CLIENT.read_text()
+    environment, mark = _FOLDER / "environment", _FOLDER / "installed.txt"
+    _FOLDER.mkdir(exist_ok=True)
+    with FileLock(_FOLDER / "lock"):
+        if not mark.exists() or mark.read_text() != wanted:
+            mark.unlink(missing_ok=True)
+            python = str(environment / "bin" / "python")
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+            install = [python, "-m", "pip", "install", "--quiet", "-r", str(_OFFICIAL_CLIENT)]
+            subprocess.run(install, check=True)
+            mark.write_text(wanted)
+    return environment / "bin" / "dap"
