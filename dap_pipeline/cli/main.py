@@ -1,0 +1,146 @@
+"""The verbs of `dap-pipeline`, and how each of its runs ends.
+
+Exit codes: 0 all well, 1 some table failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+
+from dap_pipeline.cli.common import Globals
+from dap_pipeline.cli.fetch_verbs import incremental, list_tables, schema, snapshot
+from dap_pipeline.cli.lake_verbs import history, load, refresh_catalogue, register, status
+from dap_pipeline.cli.service_verbs import demo, dev, sandbox
+from dap_pipeline.cli.setup_verbs import completion, settings
+from dap_pipeline.errors import (
+    CancelledError,
+    ConfigurationError,
+    DapPipelineError,
+    UnknownTableError,
+)
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+_EPILOG = """\
+Results go to standard output, everything else to standard error.
+Exit codes: 0 all well, 1 some table failed, 2 wrong usage, 130 interrupted.
+"""
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="Address of the DAP gateway; else DAP_API_URL, else https://api-gateway.instructure.com.",
+)
+@click.option("--client-id", metavar="CLIENTID", help="DAP client id; else DAP_CLIENT_ID.")
+@click.option(
+    "--client-secret",
+    metavar="CLIENTSECRET",
+    help="DAP client secret; better set DAP_CLIENT_SECRET, since arguments show in process lists.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but warnings and errors.")
+@click.option("--verbose", "-v", is_flag=True, help="Say more of what is done.")
+@click.option("--no-tracking", is_flag=True, hidden=True, help="Taken as `dap` takes it: no use.")
+@click.option(
+    "--non-interactive", is_flag=True, help="Plain lines instead of moving progress bars."
+)
+@click.version_option(package_name="dap-pipeline", prog_name="dap-pipeline")
+@click.pass_context
+def cli(
+    context: click.Context,
+    base_url: str | None,
+    client_id: str | None,
+    client_secret: str | None,
+    quiet: bool,
+    verbose: bool,
+    no_tracking: bool,  # noqa: ARG001  # nothing is tracked, with or without it
+    non_interactive: bool,
+) -> None:
+    """Fetch tables of Instructure's Data Access Platform (DAP, "Canvas Data 2").
+
+    As files, as with Instructure's own `dap` (snapshot, incremental, list, schema), or into a lake
+    of Parquet that DuckDB queries (load, status, history).
+    """
+    if (
+        client_secret
+        and context.get_parameter_source("client_secret") is ParameterSource.COMMANDLINE
+    ):
+        click.echo(
+            "Warning: --client-secret shows in the process list; set DAP_CLIENT_SECRET instead.",
+            err=True,
+        )
+    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    # These two log the addresses that they call, signed links among them.
+    for noisy in ("urllib3", "requests"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    given = {"api_url": base_url, "client_id": client_id, "client_secret": client_secret}
+    context.obj = Globals(
+        overrides={name: value for name, value in given.items() if value is not None},
+        quiet=quiet,
+        verbose=verbose,
+        console=Console(stderr=True, force_terminal=False if non_interactive else None),
+    )
+
+
+for verb in (
+    snapshot,
+    incremental,
+    list_tables,
+    schema,
+    load,
+    status,
+    history,
+    register,
+    refresh_catalogue,
+    demo,
+    dev,
+    sandbox,
+    settings,
+    completion,
+):
+    cli.add_command(verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code."""
+    try:
+        code = cli.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="dap-pipeline",
+            standalone_mode=False,
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, CancelledError):
+        click.echo(
+            "Interrupted. What has arrived whole is kept; the same command goes on there.", err=True
+        )
+        return INTERRUPTED
+    except (ConfigurationError, UnknownTableError) as error:
+        click.echo(f"Error: {error}", err=True)
+        return USAGE
+    except DapPipelineError as error:
+        click.echo(f"Error: {error}", err=True)
+        return FAILED
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `dap-pipeline list … | head`.
+        sys.stderr.close()
+        return OK
+    return code if isinstance(code, int) else OK
