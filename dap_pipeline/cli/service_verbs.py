@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from requests.auth import HTTPBasicAuth
 
 from dap_pipeline.cli.common import Globals, pass_globals
+from dap_pipeline.dap.answers import read_json
+from dap_pipeline.dap.http import Http
+from dap_pipeline.dap.login import Credentials
 from dap_pipeline.errors import ConfigurationError
 
 
@@ -94,3 +98,37 @@ def sandbox(
             f"the embedded service cannot start: {error}",
             advice="Choose another --port or --folder.",
         ) from None
+
+
+@sandbox.command()
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Hours that one step takes.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=1, show_default=True)
+@pass_globals
+def advance(choices: Globals, hours: float, steps: int) -> None:
+    """Let time pass for a running embedded service: rows are inserted, updated and deleted.
+
+    The service is the one that DAP_API_URL, DAP_CLIENT_ID and DAP_CLIENT_SECRET name.
+    """
+    settings = choices.settings()
+    credentials = Credentials.from_settings(settings)
+    http = Http(settings.api_url, idle_timeout=settings.idle_timeout)
+    answer = http.send(
+        "POST",
+        "/sandbox/advance",
+        auth=HTTPBasicAuth(credentials.client_id, credentials.client_secret),
+        json={"hours": hours, "steps": steps},
+    )
+    if answer.status_code == 404:
+        raise ConfigurationError(
+            f"{settings.api_url} is not an embedded service",
+            advice="Set DAP_API_URL to what `dap-pipeline sandbox` prints.",
+        )
+    reached = read_json(answer)
+    now = reached.get("now") if isinstance(reached, dict) else None
+    click.echo(f"The service's time is now {now}.")
