@@ -22,10 +22,11 @@ test: check  ## Run all checks and all tests.
 quick: check  ## Run the checks and the quick tests.
 	$(BIN)/pytest -n 2 -m "not slow"
 
-check: $(INSTALLED)  ## Run the linter and the strict type checker.
+check: $(INSTALLED)  ## Run the linters and the strict type checker.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(INSTALLED)  ## Format the code.
 	$(BIN)/ruff format .
