@@ -3,11 +3,11 @@
 ::
 
     DapPipelineError
-    ├── ConfigurationError              a setting is missing or wrong
-    │   ├── MissingCredentialsError
-    │   └── WrongOriginError            the data folder holds another service's data
+    ├── ConfigurationError              (ends the run) a setting is missing or wrong
+    │   ├── MissingCredentialsError     (ends the run)
+    │   └── WrongOriginError            (ends the run) the data folder holds another service's data
     ├── UnknownTableError               a namespace or table that DAP does not list
-    ├── CancelledError                  the user asked to stop
+    ├── CancelledError                  (ends the run) the user asked to stop
     ├── DapError                        DAP said no, or said nothing
     │   ├── UnreachableError            (retryable) no connection, or it broke
     │   ├── UnreadableAnswerError       (retryable) not the JSON that the contract promises
@@ -32,7 +32,7 @@
     │   ├── MisfitError                 a value or column does not fit the table's schema
     │   ├── SchemaUnavailableError      DAP no longer gives the schema that a job follows
     │   ├── ConcurrentLoadError         another load of the table committed first
-    │   └── StorageError                the disk is full, or may not be written
+    │   └── StorageError                (ends the run) the disk is full, or may not be written
     └── WarehouseError                  the DuckDB file could not be built
 
 Whether trying again can help (``retryable``) and whether the fault concerns every table

@@ -106,6 +106,12 @@ class Settings(BaseSettings):
     retry_seconds: PositiveFloat = Field(
         600.0, description="Seconds over which one call is tried again before it fails."
     )
+    retry_wait: PositiveFloat = Field(
+        0.5, description="Seconds before the first new try of a call; then longer and longer."
+    )
+    job_retry_wait: PositiveFloat = Field(
+        30.0, description="Seconds before a failed job is tried again; then twice as long."
+    )
     idle_timeout: PositiveFloat = Field(
         60.0, description="Seconds without a byte after which an answer counts as stalled."
     )
@@ -116,10 +122,11 @@ class Settings(BaseSettings):
     links_per_minute: PositiveInt = Field(200, description="Link calls that DAP allows a minute.")
     keep_versions: Span = Field(
         timedelta(days=7),
-        description="How long old versions of a table stay (`7d`, `P7D` or seconds).",
+        description="How long old versions of a table stay, as in `P7D` (ISO 8601).",
     )
     stale_after: Span = Field(
-        timedelta(hours=36), description="Age of a table's data from which it counts as stale."
+        timedelta(hours=36),
+        description="How long after DAP was last asked for it a table counts as stale.",
     )
     duckdb_memory: str = Field(
         "400MB",

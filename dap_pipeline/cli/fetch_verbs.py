@@ -181,7 +181,7 @@ def _raw_fetcher(client: DapClient, settings: Settings, output: Path) -> Iterato
         verify=settings.verify,
         patience=client.patience,
     )
-    runner = JobRunner(client, JobPace(deadline=settings.job_timeout))
+    runner = JobRunner(client, JobPace.from_settings(settings))
     locks = settings.data_dir.absolute() / "locks"
     with contextlib.closing(downloader):
         yield RawFetcher(client, runner, downloader, output=output, locks=locks)

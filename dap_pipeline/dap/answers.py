@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -33,6 +34,9 @@ ACCOUNT_FAULTS = {
 }
 REQUEST_FORBIDDEN = "RequestTypeForbidden"
 
+_INSTANT = re.compile(r"[0-9TZ:.+-]{1,40}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
 
 def read_json(response: requests.Response) -> object:
     """Give the JSON value of a 2xx answer.
@@ -62,12 +66,14 @@ def _json_of(response: requests.Response) -> object:
 
 def _error_of(response: requests.Response) -> DapError:
     body = _error_body(response)
-    fault = _fault_of(body)
+    fault = parse_answer(DapFault, body)
     place = Place(uuid=fault.uuid or None, error_type=fault.type or None)
     status = response.status_code
-    said = f"DAP answered {status}" + (f": {_one_line(fault.message)}" if fault.message else "")
+    said = f"DAP answered {status}" + (f": {fault.message.rstrip('.')}" if fault.message else "")
     if fault.type in ACCOUNT_FAULTS and status >= 400:
         return AccountError(f"{ACCOUNT_FAULTS[fault.type]}; {said}", place=place)
+    if fault.type == REQUEST_FORBIDDEN and status >= 400:
+        return RequestForbiddenError(said, place=place)
     if status == 429:
         return RateLimitedError(said, retry_after=retry_after(response), place=place)
     if status >= 500:
@@ -84,8 +90,8 @@ def _client_error(status: int, said: str, body: dict[str, Any], place: Place) ->
         case 403:
             return RequestForbiddenError(said, place=place)
         case 404:
-            kind = str(body.get("kind", ""))
-            return NotFoundError(said, kind=kind, place=place)
+            kind = body.get("kind")
+            return NotFoundError(said, kind=kind if isinstance(kind, str) else "", place=place)
         case 408:
             return UnreachableError(said, place=place)
         case _:
@@ -96,8 +102,8 @@ def _bad_request(said: str, body: dict[str, Any], place: Place) -> DapError:
     """Tell the three kinds of 400 apart; two of them have the same shape and differ by type."""
     if "since" not in body:
         return InvalidQueryError(said, place=place)
-    since, until = (str(body[k]) if body.get(k) else None for k in ("since", "until"))
-    permitted = f"{said} (permitted from {since}" + (f" to {until})" if until else ")")
+    since, until = (_instant(body.get(k)) for k in ("since", "until"))
+    permitted = f"{said} (permitted from {since or 'nowhere'}" + (f" to {until})" if until else ")")
     short_type = (place.error_type or "").rpartition(".")[2]
     kind = SnapshotRequiredError if short_type.startswith("SnapshotRequired") else OutOfRangeError
     return kind(permitted, since=since, until=until, place=place)
@@ -115,13 +121,9 @@ def _error_body(response: requests.Response) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _fault_of(body: dict[str, Any]) -> DapFault:
-    known = {k: body[k] for k in ("type", "uuid", "message") if isinstance(body.get(k), str)}
-    return parse_answer(DapFault, known)
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())[:500].rstrip(".")
+def _instant(value: object) -> str | None:
+    """Give the instant as DAP wrote it; None where it wrote none."""
+    return value if isinstance(value, str) and _INSTANT.fullmatch(value) else None
 
 
 def retry_after(response: requests.Response) -> float | None:
@@ -129,17 +131,21 @@ def retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After", "").strip()
     if not value:
         return None
-    if value.isdecimal():
+    if _SECONDS.fullmatch(value):
         return float(value)
-    try:
-        return max((parsedate_to_datetime(value) - server_time(response)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
-        return None
+    at = _http_date(value)
+    return None if at is None else max((at - server_time(response)).total_seconds(), 0.0)
 
 
 def server_time(response: requests.Response) -> datetime:
     """Give the server's clock where the answer tells it, else ours."""
+    return _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
+
+
+def _http_date(value: str) -> datetime | None:
     try:
-        return parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
-    except (KeyError, ValueError, TypeError):
-        return datetime.now(UTC)
+        at = parsedate_to_datetime(value)
+        # A date in -0000 comes without a time zone; it is one of UTC all the same.
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

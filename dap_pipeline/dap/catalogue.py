@@ -7,6 +7,7 @@ it lists what the account really has; shipped descriptions fill in where DAP giv
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,8 +17,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from dap_pipeline.dap.models import TableName, VersionedSchema, parse_answer
-from dap_pipeline.errors import ConfigurationError, StorageError, UnreadableAnswerError
+from dap_pipeline.dap.models import TableName, VersionedSchema, check_name, parse_answer
+from dap_pipeline.dap.private import make_private
+from dap_pipeline.errors import ConfigurationError, DapPipelineError, StorageError
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,34 @@ def save_namespace(folder: Path, namespace: str, tables: Mapping[str, VersionedS
     """Replace the refreshed copy of one namespace, whole or not at all.
 
     Raises:
+        UnknownTableError: a name that no namespace or table of DAP can have.
         StorageError: the folder cannot be written.
     """
+    for name in (namespace, *tables):
+        check_name(name)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as scratch:
             new = Path(scratch, "new")
             new.mkdir()
             for table, schema in tables.items():
                 text = json.dumps(schema.model_dump(by_alias=True), indent=1)
                 (new / f"{table}.json").write_text(text + "\n", encoding="utf-8")
-            if (folder / namespace).exists():
-                (folder / namespace).rename(Path(scratch, "old"))
-            new.rename(folder / namespace)
+            _swap(new, folder / namespace, Path(scratch, "old"))
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def _swap(new: Path, place: Path, old: Path) -> None:
+    """Put the new folder in its place; the old one returns when that fails."""
+    with contextlib.suppress(FileNotFoundError):
+        place.rename(old)
+    try:
+        new.rename(place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            old.rename(place)
+        raise
 
 
 def _read_tree(root: Traversable | Path) -> Iterator[CatalogueTable]:
@@ -95,16 +110,18 @@ def _read_tree(root: Traversable | Path) -> Iterator[CatalogueTable]:
         if namespace.is_dir() and not namespace.name.startswith((".", "_")):
             for file in namespace.iterdir():
                 if file.name.endswith(".json"):
-                    name = TableName(namespace.name, file.name.removesuffix(".json"))
-                    yield CatalogueTable(name, _read_schema(file))
+                    yield _read_table(namespace.name, file)
 
 
-def _read_schema(file: Traversable | Path) -> VersionedSchema:
+def _read_table(namespace: str, file: Traversable | Path) -> CatalogueTable:
     try:
-        return parse_answer(VersionedSchema, json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, UnreadableAnswerError) as error:
+        name = TableName(namespace, file.name.removesuffix(".json"))
+        payload = json.loads(file.read_text(encoding="utf-8"))
+        return CatalogueTable(name, parse_answer(VersionedSchema, payload))
+    except (OSError, ValueError, RecursionError, DapPipelineError) as error:
+        reason = error.what if isinstance(error, DapPipelineError) else type(error).__name__
         raise ConfigurationError(
-            f"the catalogue file {file} cannot be read: {error}",
+            f"the catalogue file {file} cannot be read: {reason}",
             advice="Remove it, or refresh the catalogue with `dap-pipeline refresh-catalogue`.",
         ) from None
 

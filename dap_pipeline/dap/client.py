@@ -7,14 +7,19 @@ identical query with the job that exists already.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from functools import partial
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+import requests
 
 from dap_pipeline.dap.answers import read_json, server_time
-from dap_pipeline.dap.http import BearerAuth, Http
+from dap_pipeline.dap.http import BearerAuth, Http, host_of
 from dap_pipeline.dap.limits import Endpoint, Limiter, limits_of
 from dap_pipeline.dap.login import Credentials, Login
 from dap_pipeline.dap.models import (
@@ -28,7 +33,7 @@ from dap_pipeline.dap.models import (
     parse_answer,
     parse_job,
 )
-from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.patience import Patience, Tries
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
     DapPipelineError,
@@ -48,6 +53,17 @@ class Answered:
 
     job: Job
     server_time: datetime
+
+
+@dataclass(frozen=True)
+class _Call(Generic[T]):
+    """A call of the API and the way in which its answer is read."""
+
+    endpoint: Endpoint
+    method: str
+    path: str
+    read: Callable[[object], T]
+    body: object = None
 
 
 class DapClient:
@@ -75,14 +91,13 @@ class DapClient:
             ConfigurationError: the address cannot be used.
         """
         credentials = Credentials.from_settings(settings)
-        host = urlsplit(settings.api_url).netloc
+        http = Http(settings.api_url, idle_timeout=settings.idle_timeout)
         limiter = Limiter(
             settings.data_dir.absolute() / "limits.sqlite",
             limits_of(settings),
-            scope=f"{credentials.client_id}@{host}",
+            scope=f"{credentials.client_id}@{host_of(http.base_url)}",
         )
-        http = Http(settings.api_url, idle_timeout=settings.idle_timeout)
-        return cls(http, credentials, limiter, patience=Patience(total=settings.retry_seconds))
+        return cls(http, credentials, limiter, patience=Patience.from_settings(settings))
 
     def list_tables(self, namespace: str, stop: Stop) -> tuple[str, ...]:
         """Give the names of the namespace's tables, sorted.
@@ -90,8 +105,10 @@ class DapClient:
         Raises:
             UnknownTableError: DAP does not know the namespace.
         """
-        payload, _ = self._get(Endpoint.LIST, f"/dap/query/{_part(namespace)}/table", stop)
-        return tuple(sorted(parse_answer(TableList, payload).tables))
+        path = f"/dap/query/{_part(namespace)}/table"
+        call = _Call(Endpoint.LIST, "GET", path, partial(parse_answer, TableList))
+        with _unknown_when_not_found(namespace):
+            return tuple(sorted(self._call(call, stop)[0].tables))
 
     def schema(self, name: TableName, stop: Stop) -> VersionedSchema:
         """Give the table's current schema.
@@ -99,8 +116,10 @@ class DapClient:
         Raises:
             UnknownTableError: DAP does not know the namespace or the table.
         """
-        payload, _ = self._get(Endpoint.SCHEMA, f"{_table_path(name)}/schema", stop)
-        return parse_answer(VersionedSchema, payload)
+        path = f"{_table_path(name)}/schema"
+        call = _Call(Endpoint.SCHEMA, "GET", path, partial(parse_answer, VersionedSchema))
+        with _unknown_when_not_found(name.namespace, name.table):
+            return self._call(call, stop)[0]
 
     def start(self, name: TableName, query: Query, stop: Stop) -> Answered:
         """Start a job, or get the one that the identical query has already.
@@ -109,66 +128,68 @@ class DapClient:
             UnknownTableError: DAP does not know the namespace or the table.
         """
         path = f"{_table_path(name)}/data"
-        try:
-            return self._job_call(Endpoint.CREATE, "POST", path, stop, query.body())
-        except NotFoundError as error:
-            raise UnknownTableError(error.what, place=error.place) from None
+        call = _Call(Endpoint.CREATE, "POST", path, parse_job, query.body())
+        with _unknown_when_not_found(name.namespace, name.table):
+            return Answered(*self._call(call, stop))
 
     def job(self, job_id: str, stop: Stop) -> Answered:
         """Ask how a job stands."""
-        return self._job_call(Endpoint.POLL, "GET", f"/dap/job/{_part(job_id)}", stop)
+        call = _Call(Endpoint.POLL, "GET", f"/dap/job/{_part(job_id)}", parse_job)
+        return Answered(*self._call(call, stop))
 
     def links(self, object_ids: Sequence[str], stop: Stop) -> dict[str, Link]:
         """Trade object ids for links, all in one call; each is good for about 15 minutes."""
         body = [{"id": object_id} for object_id in object_ids]
-        payload, _ = self._call(Endpoint.LINKS, "POST", "/dap/object/url", stop, body)
-        return parse_answer(LinkList, payload).urls
+        read = partial(parse_answer, LinkList)
+        return self._call(_Call(Endpoint.LINKS, "POST", "/dap/object/url", read, body), stop)[
+            0
+        ].urls
 
-    def _get(self, endpoint: Endpoint, path: str, stop: Stop) -> tuple[object, datetime]:
-        try:
-            return self._call(endpoint, "GET", path, stop)
-        except NotFoundError as error:
-            raise UnknownTableError(error.what, place=error.place) from None
-
-    def _job_call(
-        self, endpoint: Endpoint, method: str, path: str, stop: Stop, body: object = None
-    ) -> Answered:
-        payload, clock = self._call(endpoint, method, path, stop, body)
-        return Answered(parse_job(payload), clock)
-
-    def _call(
-        self, endpoint: Endpoint, method: str, path: str, stop: Stop, body: object = None
-    ) -> tuple[object, datetime]:
-        return self._retrying(lambda: self._attempt(endpoint, method, path, stop, body), stop)
-
-    def _attempt(
-        self, endpoint: Endpoint, method: str, path: str, stop: Stop, body: object
-    ) -> tuple[object, datetime]:
-        """Make one call; a token that was refused is renewed once, without counting as a try."""
-        for last in (False, True):
-            # Before the slot is taken, so that a slow login does not shift the call in time.
-            token = self._login.token()
-            self._limiter.acquire(endpoint, stop)
-            response = self.http.send(method, path, auth=BearerAuth(token), json=body)
+    def _call(self, call: _Call[T], stop: Stop) -> tuple[T, datetime]:
+        """Make the call until its answer can be read, as long as trying again can help."""
+        tries = self.patience.tries()
+        while True:
             try:
-                return read_json(response), server_time(response)
+                return self._attempt(call, tries, stop)
+            except DapPipelineError as error:
+                # Asked only now: the first answer of all may have come within this very call.
+                met = self.http.answered
+                tries.patience = self.patience if met else self.patience.before_contact()
+                tries.failed(error)
+            stop.wait(tries.wait())
+
+    def _attempt(self, call: _Call[T], tries: Tries, stop: Stop) -> tuple[T, datetime]:
+        """Make the call once; a token that was refused is renewed without counting as a try."""
+        for last in (False, True):
+            response, token = self._send(call, tries, stop)
+            try:
+                return call.read(read_json(response)), server_time(response)
             except TokenRefusedError:
                 self._login.forget(token)
                 if last:
                     raise
             except RateLimitedError as error:
-                self._limiter.pause(endpoint, self.patience.wait_after(error, failures=1))
+                self._limiter.pause(call.endpoint, self.patience.wait_after(error, failures=1))
                 raise
         raise AssertionError("the loop above returns or raises")
 
-    def _retrying(self, attempt: Callable[[], T], stop: Stop) -> T:
-        tries = self.patience.tries()
-        while True:
-            try:
-                return attempt()
-            except DapPipelineError as error:
-                tries.failed(error)
-            stop.wait(tries.wait())
+    def _send(self, call: _Call[T], tries: Tries, stop: Stop) -> tuple[requests.Response, str]:
+        # Before the slot is taken, so that a slow login does not shift the call in time; and read
+        # once more behind the queue, where the first token may have grown old.
+        self._login.token()
+        queued = time.monotonic()
+        self._limiter.acquire(call.endpoint, stop)
+        tries.excuse(time.monotonic() - queued)
+        token = self._login.token()
+        return self.http.send(call.method, call.path, auth=BearerAuth(token), json=call.body), token
+
+
+@contextlib.contextmanager
+def _unknown_when_not_found(namespace: str, table: str | None = None) -> Iterator[None]:
+    try:
+        yield
+    except NotFoundError as error:
+        raise UnknownTableError(error.what, place=error.place).at(namespace, table) from None
 
 
 def _table_path(name: TableName) -> str:

@@ -92,7 +92,8 @@ class Downloader:
 
         try:
             # A few at a time, so that a table of many parts does not keep the others waiting.
-            under_way = sum(submit_next() for _ in range(self._connections))
+            for _ in range(self._connections):
+                under_way += submit_next()
             while under_way:
                 outcome = _next_of(ready, stop)
                 under_way -= 1
@@ -119,8 +120,8 @@ class Downloader:
     ) -> None:
         """Try until the file is whole; what arrives in between starts the patience anew."""
         tries = self._patience.tries()
+        most = _size(target.partial)
         while True:
-            before = _size(target.partial)
             try:
                 url = links.url(target.object_id)
                 self._fetch_once(target, url, format, on_bytes, stop)
@@ -130,12 +131,15 @@ class Downloader:
             except DapPipelineError as error:
                 if not error.retryable:
                     raise
-                if _size(target.partial) > before:
+                arrived = _size(target.partial)
+                # Damage has its own count; to find it took a whole download.
+                if arrived > most or isinstance(error, DamagedObjectError):
                     tries = tries.anew()
+                most = max(arrived, most)
                 tries.failed(error)
             except OSError as error:
                 raise StorageError(
-                    f"{target.path.parent} cannot be written: {error.strerror}"
+                    f"{target.path.parent} cannot be written: {error.strerror or error}"
                 ) from error
             else:
                 return
@@ -145,13 +149,14 @@ class Downloader:
         self, target: Target, url: str, format: Format, on_bytes: OnBytes, stop: Stop
     ) -> None:
         partial = target.partial
-        partial.touch(mode=0o600)
-        transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
+        stop.check()
+        measured = transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
         try:
-            check(partial, format, self._verify, stop)
+            check(partial, format, self._verify if measured else Verify.FULL, stop)
         except DamagedObjectError:
             discard(partial)
             raise
+        stop.check()
         partial.replace(target.path)
         discard(partial)
 

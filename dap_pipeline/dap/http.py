@@ -1,17 +1,20 @@
 """Sends one request and gives its answer, whatever its status; the only place that opens sockets.
 
 Redirects are not followed here: the API makes none, and a download follows its own with care.
-Passwords of ``~/.netrc`` are never added, as they would go to the object store.
+Passwords of ``~/.netrc`` and cookies are never added, as they would go to the object store.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
@@ -19,6 +22,22 @@ from dap_pipeline.errors import ConfigurationError, UnreachableError
 
 CONNECT_SECONDS = 30.0
 USER_AGENT = f"dap_pipeline/{version('dap-pipeline')}"
+
+
+class _WithoutQueries(logging.Filter):
+    """Cuts the queries off the addresses that urllib3 logs: those of links are their signatures."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, its addresses cut."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+for _name in ("connection", "connectionpool"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_WithoutQueries())
 
 
 class BearerAuth(AuthBase):
@@ -50,13 +69,17 @@ class Http:
     """
 
     def __init__(self, base_url: str, *, idle_timeout: float) -> None:
-        if not base_url.lower().startswith(("https://", "http://")):
+        if not _is_address(base_url):
+            # Not repeated: what stands in the wrong setting may be the secret.
             raise ConfigurationError(
-                f"DAP_API_URL is {base_url!r}", advice="It must begin with https:// (or http://)."
+                "DAP_API_URL is not an address",
+                advice="It must begin with https:// (or http://) and name a host.",
             )
         self.base_url = base_url.rstrip("/")
         self._timeout = (min(CONNECT_SECONDS, idle_timeout), idle_timeout)
         self._local = threading.local()
+        self.answered = False
+        """Whether the API has answered at all, with whatever status."""
 
     def send(
         self,
@@ -72,7 +95,9 @@ class Http:
         Raises:
             UnreachableError: no whole answer arrived.
         """
-        return self._request(method, self.base_url + path, auth=auth, json=json, data=form)
+        response = self._request(method, self.base_url + path, auth=auth, json=json, data=form)
+        self.answered = True
+        return response
 
     def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
         """Ask the object store for a body that the caller reads and closes.
@@ -91,23 +116,41 @@ class Http:
                 allow_redirects=False,
                 **arguments,  # type: ignore[arg-type]  # passed on as given above
             )
-        except requests.RequestException as error:
-            # The text of the library's error may hold a signed link: name only host and kind.
-            host = urlsplit(url).netloc.rpartition("@")[2]
-            raise UnreachableError(f"{host} did not answer ({_reason(error)})") from None
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            # The library lets some of its own errors' causes through: a Location that cannot be
+            # split, a missing certificate bundle. Their texts may hold a signed link: name only
+            # host and kind.
+            raise UnreachableError(f"{host_of(url)} did not answer ({_reason(error)})") from None
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = requests.Session()
             session.headers["User-Agent"] = USER_AGENT
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("https://", "http://"):
                 session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=4))
             self._local.session = session
         return session
 
 
-def _reason(error: requests.RequestException) -> str:
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def host_of(url: str) -> str:
+    """Give host and port of an address, without the password that may stand before them."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return ""
+
+
+def _reason(error: BaseException) -> str:
     """Name the innermost cause by its class, in words that hold no address."""
     cause: BaseException = error
     seen = 0

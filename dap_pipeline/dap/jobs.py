@@ -29,6 +29,7 @@ from dap_pipeline.errors import (
     NotFoundError,
     Place,
 )
+from dap_pipeline.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,32 @@ class JobPace:
     failed_tries: int = 3
     vanishing: float = 60.0
     """A job with less life than this is not worth starting on."""
+    vanishing_tries: int = 3
+    """How often such a job is waited out; then it is used after all, as a clock may be wrong."""
     deadline: float = 21_600.0
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> JobPace:
+        """Take the waits from the settings."""
+        return cls(failed_wait=settings.job_retry_wait, deadline=settings.job_timeout)
 
     def poll_after(self, waited: float) -> float:
         """Give the seconds until the next poll of a job that was started so long ago."""
         return min(max(waited * self.poll_share, self.first_poll), self.longest_poll)
+
+
+@dataclass
+class _Run:
+    """One query on its way to its result, and what has come in between so far."""
+
+    name: TableName
+    query: Query
+    listener: Listener
+    stop: Stop
+    deadline: float
+    failed: int = 0
+    lost: int = 0
+    vanishing: int = 0
 
 
 class JobRunner:
@@ -66,77 +88,68 @@ class JobRunner:
             JobTimeoutError: the deadline passed first.
             DapError: DAP refused the query.
         """
-        deadline = time.monotonic() + self._pace.deadline
-        tries = 0
+        run = _Run(name, query, listener, stop, time.monotonic() + self._pace.deadline)
         while True:
             try:
-                job = self._run_once(name, query, deadline, listener, stop)
-            except (JobFailedError, NotFoundError) as error:
-                tries += 1
-                self._may_try_again(error.at(name.namespace, name.table), tries, deadline)
-                stop.wait(self._wait_after(error, tries))
+                job = self._run_once(run)
+            except JobFailedError as error:
+                run.failed += 1
+                wait = self._pace.failed_wait * run.failed
+                late = time.monotonic() + wait > run.deadline
+                if late or run.failed >= self._pace.failed_tries:
+                    raise error.at(name.namespace, name.table) from None
+                stop.wait(wait)
+            except NotFoundError as error:
+                run.lost += 1
+                if run.lost > 1:
+                    raise error.at(name.namespace, name.table) from None
             except DapPipelineError as error:
                 raise error.at(name.namespace, name.table) from None
             else:
                 if job is not None:
                     return job
 
-    def _may_try_again(
-        self, error: JobFailedError | NotFoundError, tries: int, deadline: float
-    ) -> None:
-        """Raise the error at the last try, or when the next one would come too late."""
-        most = self._pace.failed_tries if isinstance(error, JobFailedError) else 2
-        if tries >= most or time.monotonic() + self._wait_after(error, tries) > deadline:
-            raise error from None
-
-    def _wait_after(self, error: JobFailedError | NotFoundError, tries: int) -> float:
-        return self._pace.failed_wait * tries if isinstance(error, JobFailedError) else 0.0
-
-    def _run_once(
-        self, name: TableName, query: Query, deadline: float, listener: Listener, stop: Stop
-    ) -> CompleteJob | None:
+    def _run_once(self, run: _Run) -> CompleteJob | None:
         """Wait for one job; None when it was complete but about to vanish, and now is gone."""
         started = time.monotonic()
-        answered = self._client.start(name, query, stop)
+        answered = self._client.start(run.name, run.query, run.stop)
         while isinstance(job := answered.job, PendingJob):
             stage = Stage.RUNNING if job.status == "running" else Stage.WAITING
-            listener(Progress(name, stage, job_id=job.id))
-            self._wait_for(job, name, started, deadline, stop)
-            answered = self._client.job(job.id, stop)
+            run.listener(Progress(run.name, stage, job_id=job.id))
+            answered = self._poll(job, run, started)
         if isinstance(job, FailedJob):
-            raise _failure(job).at(name.namespace, name.table, job.id)
-        return job if self._lives_on(answered, job, deadline, stop) else None
+            raise _failure(job)
+        return job if self._lives_on(answered, job, run) else None
 
-    def _wait_for(
-        self, job: PendingJob, name: TableName, started: float, deadline: float, stop: Stop
-    ) -> None:
+    def _poll(self, job: PendingJob, run: _Run, started: float) -> Answered:
+        """Ask for the job when the next poll is due."""
         now = time.monotonic()
-        if now >= deadline:
-            raise JobTimeoutError(
-                f"the job is still {job.status} after {self._pace.deadline:,.0f} seconds"
-            ).at(name.namespace, name.table, job.id)
-        stop.wait(min(self._pace.poll_after(now - started), deadline - now))
+        try:
+            if now >= run.deadline:
+                waited = f"{self._pace.deadline:,.0f} seconds"
+                raise JobTimeoutError(f"the job is still {job.status} after {waited}")
+            run.stop.wait(min(self._pace.poll_after(now - started), run.deadline - now))
+            return self._client.job(job.id, run.stop)
+        except DapPipelineError as error:
+            raise error.at(job_id=job.id) from None
 
     def _lives_on(
-        self,
-        answered: Answered,
-        job: CompleteSnapshot | CompleteIncremental,
-        deadline: float,
-        stop: Stop,
+        self, answered: Answered, job: CompleteSnapshot | CompleteIncremental, run: _Run
     ) -> bool:
         """Tell whether the job's objects live long enough; else wait until they are gone."""
-        if job.expires_at is None:
+        if job.expires_at is None or run.vanishing >= self._pace.vanishing_tries:
             return True
         life = (job.expires_at - answered.server_time).total_seconds()
-        if life > self._pace.vanishing or time.monotonic() + life > deadline:
+        if life > self._pace.vanishing or time.monotonic() + life > run.deadline:
             return True
-        stop.wait(max(life, 0.0) + self._pace.first_poll)
+        run.vanishing += 1
+        run.stop.wait(max(life, 0.0) + self._pace.first_poll)
         return False
 
 
 def _failure(job: FailedJob) -> JobFailedError:
-    said = " ".join(job.error.message.split())[:500]
+    said = job.error.message.rstrip(".")
+    place = Place(job_id=job.id, uuid=job.error.uuid or None, error_type=job.error.type or None)
     return JobFailedError(
-        f"DAP's job failed: {said}" if said else "DAP's job failed without a message",
-        place=Place(uuid=job.error.uuid or None, error_type=job.error.type or None),
+        f"DAP's job failed: {said}" if said else "DAP's job failed without a message", place=place
     )

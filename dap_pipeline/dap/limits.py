@@ -14,17 +14,19 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from dap_pipeline.dap.private import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import StorageError
 from dap_pipeline.settings import Settings
 
 # A call reaches DAP a little after its slot was taken, and not always equally late.
 MARGIN_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 3600.0
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS calls (scope TEXT, endpoint TEXT, at REAL);
 CREATE INDEX IF NOT EXISTS calls_by_endpoint ON calls (scope, endpoint, at);
-CREATE TABLE IF NOT EXISTS pauses (scope TEXT, endpoint TEXT, until REAL,
+CREATE TABLE IF NOT EXISTS rests (scope TEXT, endpoint TEXT, since REAL, until REAL,
     PRIMARY KEY (scope, endpoint));
 """
 
@@ -86,12 +88,13 @@ class Limiter:
 
     def pause(self, endpoint: Endpoint, seconds: float) -> None:
         """Let nobody call the endpoint for so long: DAP has answered 429."""
-        until = _now() + seconds
         with self._transaction() as db:
+            now = _now()
+            _forget(db, now, self._period)
             db.execute(
-                "INSERT INTO pauses VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                "INSERT INTO rests VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET until = max(until, excluded.until)",
-                (self._scope, endpoint.value, until),
+                (self._scope, endpoint.value, now, now + min(seconds, LONGEST_PAUSE_SECONDS)),
             )
 
     def _try_to_take(self, endpoint: Endpoint) -> float:
@@ -99,12 +102,10 @@ class Limiter:
         key = (self._scope, endpoint.value)
         with self._transaction() as db:
             now = _now()
-            # Later than now: left from before a restart of the machine.
-            db.execute("DELETE FROM calls WHERE at < ? OR at > ?", (now - self._period, now))
-            db.execute("DELETE FROM pauses WHERE until < ? OR until > ? + 3600", (now, now))
-            pause = db.execute("SELECT until FROM pauses WHERE scope = ? AND endpoint = ?", key)
-            if row := pause.fetchone():
-                return float(row[0]) - now
+            _forget(db, now, self._period)
+            rest = db.execute("SELECT until FROM rests WHERE scope = ? AND endpoint = ?", key)
+            if row := rest.fetchone():
+                return max(float(row[0]) - now, 0.001)
             calls = db.execute(
                 "SELECT at FROM calls WHERE scope = ? AND endpoint = ? ORDER BY at DESC LIMIT ?",
                 (*key, self._limits[endpoint]),
@@ -120,6 +121,8 @@ class Limiter:
             with contextlib.closing(
                 sqlite3.connect(self._file, timeout=60, isolation_level=None)
             ) as db:
+                # What a power failure would lose is forgotten within a minute anyway.
+                db.execute("PRAGMA synchronous = OFF")
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
@@ -128,12 +131,18 @@ class Limiter:
 
     def _make_file(self) -> None:
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._file.parent)
             self._file.touch(mode=0o600)
             with contextlib.closing(sqlite3.connect(self._file, timeout=60)) as db:
                 db.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{self._file} cannot be written: {error}") from error
+
+
+def _forget(db: sqlite3.Connection, now: float, period: float) -> None:
+    """Drop what is over, and what comes later than now: it is from before the machine's restart."""
+    db.execute("DELETE FROM calls WHERE at <= ? OR at > ?", (now - period, now))
+    db.execute("DELETE FROM rests WHERE until <= ? OR since > ?", (now, now))
 
 
 def _now() -> float:

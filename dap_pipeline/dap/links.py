@@ -59,8 +59,8 @@ class LinkBook:
             self._signed.pop(object_id, None)
 
     def _ask(self, object_id: str) -> None:
-        """Ask for this object and those that come after it."""
-        start = self._waiting.index(object_id)
+        """Ask for the whole batch of this object: threads come for theirs in any order."""
+        start = self._waiting.index(object_id) // BATCH * BATCH
         wanted = self._waiting[start : start + BATCH]
         until = time.monotonic() + FRESH_SECONDS
         for found, link in self._client.links(wanted, self._stop).items():

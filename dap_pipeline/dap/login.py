@@ -14,9 +14,11 @@ from dap_pipeline.dap.answers import read_json
 from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.models import Token, parse_answer
 from dap_pipeline.errors import (
+    ConfigurationError,
     InvalidQueryError,
     LoginRefusedError,
     MissingCredentialsError,
+    NotFoundError,
     RequestForbiddenError,
     TokenRefusedError,
 )
@@ -57,7 +59,11 @@ class Credentials:
 
 
 class Login:
-    """Holds the token and renews it; safe to share between threads."""
+    """Holds the token and renews it; safe to share between threads.
+
+    Credentials that were refused are not tried again: many threads that all try them look like an
+    attack, and the answer would be the same.
+    """
 
     def __init__(self, http: Http, credentials: Credentials) -> None:
         self._http = http
@@ -65,16 +71,24 @@ class Login:
         self._lock = threading.Lock()
         self._token = ""
         self._renew_at = 0.0
+        self._refusal: LoginRefusedError | None = None
 
     def token(self) -> str:
         """Give a token that is good for some minutes more, logging in when there is none.
 
         Raises:
             LoginRefusedError: DAP does not accept the credentials.
+            ConfigurationError: the address has no login.
         """
         with self._lock:
+            if self._refusal is not None:
+                raise LoginRefusedError(self._refusal.what, place=self._refusal.place)
             if time.monotonic() >= self._renew_at:
-                self._log_in()
+                try:
+                    self._log_in()
+                except LoginRefusedError as error:
+                    self._refusal = error
+                    raise
             return self._token
 
     def forget(self, token: str) -> None:
@@ -94,7 +108,8 @@ class Login:
         )
         token = parse_answer(Token, _accepted(response))
         self._token = token.access_token
-        self._renew_at = asked_at + max(_lifetime(token) - RENEW_BEFORE_SECONDS, 1.0)
+        lifetime = _lifetime(token)
+        self._renew_at = asked_at + lifetime - min(RENEW_BEFORE_SECONDS, lifetime / 2)
 
 
 def _accepted(response: requests.Response) -> object:
@@ -104,14 +119,20 @@ def _accepted(response: requests.Response) -> object:
         raise LoginRefusedError(
             f"DAP refused the login ({error.what})", place=error.place
         ) from None
+    except NotFoundError as error:
+        raise ConfigurationError(
+            f"DAP_API_URL has no login ({error.what})",
+            advice="Check that DAP_API_URL names the DAP gateway.",
+        ) from None
 
 
 def _lifetime(token: Token) -> float:
     """Seconds from issue to expiry: from the token's own claims, so that no clock is compared."""
-    if token.expires_in is not None:
+    if token.expires_in is not None and token.expires_in > 0:
         return token.expires_in
     try:
         claims = jwt.decode(token.access_token, options={"verify_signature": False})
-        return float(claims["exp"]) - float(claims["iat"])
-    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+        lifetime = float(claims["exp"]) - float(claims["iat"])
+    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, OverflowError):
         return USUAL_LIFETIME_SECONDS
+    return lifetime if lifetime > 0 else USUAL_LIFETIME_SECONDS

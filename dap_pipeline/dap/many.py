@@ -49,14 +49,19 @@ def for_each(
     group = Stop(stop)
     ready: queue.SimpleQueue[tuple[TableName, T | DapPipelineError]] = queue.SimpleQueue()
     workers = Workers(min(parallel, max(len(names), 1)), "table")
-    for name in names:
-        listener(Progress(name, Stage.QUEUED))
-        workers.submit(lambda name=name: ready.put((name, _outcome(name, work, group))))  # type: ignore[misc]
     result: ManyResult[T] = ManyResult()
-    left = len(names)
+    left = 0
+
+    def begin(name: TableName) -> None:
+        workers.submit(lambda: ready.put((name, _outcome(name, work, group))))
+
     try:
+        for name in names:
+            listener(Progress(name, Stage.QUEUED))
+            begin(name)
+            left += 1
         while left:
-            left -= _collect(ready, result, group, listener)
+            left -= _collect(ready, result, listener)
             stop.check()
     finally:
         group.set()
@@ -72,17 +77,19 @@ def _outcome(
         group.check()
         return work(name, group)
     except DapPipelineError as error:
+        if error.ends_run and not isinstance(error, CancelledError):
+            # Here and not where it is collected: by then this thread has begun the next table.
+            group.set()
         return error.at(name.namespace, name.table)
-    except Exception as error:  # a fault of ours in one table must not stop the others
-        return DapPipelineError(f"unexpected {type(error).__name__}: {error}").at(
-            name.namespace, name.table
-        )
+    except BaseException as error:  # a fault of ours in one table must not stop the others
+        failure = DapPipelineError(f"unexpected {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        return failure.at(name.namespace, name.table)
 
 
 def _collect(
     ready: queue.SimpleQueue[tuple[TableName, T | DapPipelineError]],
     result: ManyResult[T],
-    group: Stop,
     listener: Listener,
 ) -> int:
     """Take in what has become of one table; 0 when none is ready yet."""
@@ -97,7 +104,6 @@ def _collect(
         listener(Progress(name, Stage.FAILED, note=str(outcome)))
         if outcome.ends_run and result.ended_by is None:
             result.ended_by = outcome
-            group.set()
     return 1
 
 

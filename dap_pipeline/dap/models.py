@@ -11,8 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from dap_pipeline.errors import (
     InvalidQueryError,
@@ -22,6 +31,7 @@ from dap_pipeline.errors import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_FIELD = re.compile(r"[a-z_]{1,20}|[0-9]{1,6}")
 
 NAMESPACE_ALIASES = {"canvas_log": "canvas_logs"}
 
@@ -31,12 +41,22 @@ def namespace_name(name: str) -> str:
     return NAMESPACE_ALIASES.get(name.strip().lower(), name.strip())
 
 
+def check_name(name: str) -> None:
+    """Let only names pass that can be those of a namespace or table; names become paths.
+
+    Raises:
+        UnknownTableError: no namespace or table of DAP can have the name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UnknownTableError(f"{name[:80]!r} is not the name of a namespace or table")
+
+
 @dataclass(frozen=True, order=True)
 class TableName:
     """A table within its namespace.
 
     Raises:
-        UnknownTableError: a name that no table of DAP can have; names become paths.
+        UnknownTableError: a name that no table of DAP can have.
     """
 
     namespace: str
@@ -44,8 +64,7 @@ class TableName:
 
     def __post_init__(self) -> None:
         for name in (self.namespace, self.table):
-            if not _NAME.fullmatch(name):
-                raise UnknownTableError(f"{name[:80]!r} is not the name of a namespace or table")
+            check_name(name)
 
     def __str__(self) -> str:
         return f"{self.namespace}.{self.table}"
@@ -82,7 +101,11 @@ class SnapshotQuery:
 
 @dataclass(frozen=True)
 class IncrementalQuery:
-    """Ask for what changed after ``since``, up to ``until`` or to the newest commit."""
+    """Ask for what changed after ``since``, up to ``until`` or to the newest commit.
+
+    Raises:
+        InvalidQueryError: an instant has no time zone, or the two are in the wrong order.
+    """
 
     format: Format
     since: datetime
@@ -90,6 +113,8 @@ class IncrementalQuery:
     mode: Mode | None = None
 
     def __post_init__(self) -> None:
+        if any(i is not None and i.tzinfo is None for i in (self.since, self.until)):
+            raise InvalidQueryError("`since` or `until` has no time zone")
         if self.until is not None and self.until < self.since:
             raise InvalidQueryError("`until` lies before `since`")
 
@@ -117,21 +142,33 @@ def parse_instant(text: str) -> datetime:
     """
     try:
         instant = datetime.fromisoformat(text.strip())
+        if instant.tzinfo is not None:
+            return _as_utc(instant)
     except ValueError:
-        instant = datetime.min
-    if instant.tzinfo is None:
-        raise InvalidQueryError(
-            f"{text!r} is not an instant",
-            advice="Write it with a time zone, as in 2026-11-23T10:30:00Z or …+01:00.",
-        )
-    return instant.astimezone(UTC)
+        pass
+    raise InvalidQueryError(
+        f"{text[:80]!r} is not an instant",
+        advice="Write it with a time zone, as in 2026-11-23T10:30:00Z or …+01:00.",
+    )
 
 
-def _as_utc(value: object) -> object:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+def _as_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("its year in UTC is not between 1 and 9999") from None
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_as_utc)]
+Instant = Annotated[AwareDatetime, AfterValidator(_as_utc)]
+
+
+def _as_words(value: object) -> str:
+    """Give one line of sane length and letters; nothing for what is no text."""
+    text = " ".join(value.split())[:500] if isinstance(value, str) else ""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+Words = Annotated[str, BeforeValidator(_as_words)]
 
 
 class _Answer(BaseModel):
@@ -139,11 +176,14 @@ class _Answer(BaseModel):
 
 
 class DapFault(_Answer):
-    """The error object of an answer or of a failed job."""
+    """The error object of an answer or of a failed job.
 
-    type: str = ""
-    uuid: str = ""
-    message: str = ""
+    Its words are for people: what is missing or odd in them hides no failure.
+    """
+
+    type: Words = ""
+    uuid: Words = ""
+    message: Words = ""
 
 
 class ObjectRef(_Answer):
@@ -160,12 +200,16 @@ class PendingJob(_Answer):
     expires_at: Instant | None = None
 
 
+def _as_object(value: object) -> object:
+    return value if isinstance(value, dict) else {}
+
+
 class FailedJob(_Answer):
     """A job that ended without a result."""
 
     id: str
     expires_at: Instant | None = None
-    error: DapFault = Field(default_factory=DapFault)
+    error: Annotated[DapFault, BeforeValidator(_as_object)] = Field(default_factory=DapFault)
 
 
 class CompleteSnapshot(_Answer):
@@ -206,10 +250,16 @@ class TableList(_Answer):
     tables: tuple[str, ...]
 
 
+def _with_host(url: str) -> str:
+    if not urlsplit(url).hostname:
+        raise ValueError("no host")
+    return url
+
+
 class Link(_Answer):
     """A pre-signed address; whoever has it can read the object."""
 
-    url: str = Field(pattern=r"^https?://", repr=False)
+    url: Annotated[str, AfterValidator(_with_host)] = Field(pattern=r"^https?://", repr=False)
 
 
 class LinkList(_Answer):
@@ -238,11 +288,15 @@ def parse_answer(kind: type[A], payload: object) -> A:
         return kind.model_validate(payload)
     except ValidationError as error:
         # Only places and reasons, never values: an answer may hold a token or a link.
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'answer'}: {e['type']}"
-            for e in error.errors(include_input=False, include_url=False)
-        )
+        all_problems = error.errors(include_input=False, include_url=False)
+        problems = "; ".join(f"{_place(e['loc'])}: {e['type']}" for e in all_problems[:5])
         raise UnreadableAnswerError(f"DAP's answer is not a {kind.__name__}: {problems}") from None
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    """Name a place in an answer by our own words; other keys may be as secret as values."""
+    names = (str(part) if _FIELD.fullmatch(str(part)) else "…" for part in parts)
+    return ".".join(names) or "answer"
 
 
 def parse_job(payload: object) -> Job:

@@ -23,6 +23,7 @@ from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.locking import file_lock
 from dap_pipeline.dap.models import CompleteJob, Format, Query, TableName
 from dap_pipeline.dap.names import file_names, job_folder_name
+from dap_pipeline.dap.private import make_private
 from dap_pipeline.dap.progress import Listener, PartCount, Stage
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_whole
@@ -112,7 +113,7 @@ class RawFetcher:
     ) -> FetchedFiles:
         job = self._runner.run(name, query, listener=listener, stop=stop)
         folder = self._output / job_folder_name(job.id)
-        self._locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._locks)
         lock = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:32]
         try:
             with file_lock(self._locks / f"{lock}.lock", stop):

@@ -8,12 +8,12 @@ that was kept never goes stale.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from dap_pipeline.dap.client import DapClient
 from dap_pipeline.dap.models import TableName, VersionedSchema
+from dap_pipeline.dap.private import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import SchemaUnavailableError, StorageError
 
@@ -46,8 +46,9 @@ class SchemaBook:
         """Keep a schema that DAP gave."""
         file = self._file(name, schema.version)
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            scratch = file.with_name(f"{file.name}.{os.getpid()}")
+            make_private(file.parent)
+            scratch = file.with_name(f"{file.name}.{os.getpid()}.{threading.get_ident()}")
+            scratch.touch(mode=0o600)
             scratch.write_text(schema.model_dump_json(by_alias=True), encoding="utf-8")
             scratch.replace(file)
         except OSError as error:
@@ -57,7 +58,7 @@ class SchemaBook:
         try:
             text = self._file(name, version).read_text(encoding="utf-8")
             return VersionedSchema.model_validate_json(text)
-        except (OSError, ValidationError):
+        except (OSError, ValueError):
             # Missing or unreadable: DAP can be asked for it.
             return None
 

@@ -23,18 +23,19 @@ class Stop:
     def __init__(self, parent: Stop | None = None) -> None:
         self._parent = parent
         self._event = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wakers: list[Callable[[], None]] = []
 
     def set(self) -> None:
         """Ask all who wait or check to stop, and wake those who read from the network."""
         self._event.set()
+        # Under the lock, so that none is woken whose block has ended: its connection may by then
+        # serve another download.
         with self._lock:
-            wakers = list(self._wakers)
-        for wake in wakers:
-            # A body that has just been read to its end cannot be woken, and need not be.
-            with contextlib.suppress(Exception):
-                wake()
+            for wake in list(self._wakers):
+                # A body that has just been read to its end cannot be woken, and need not be.
+                with contextlib.suppress(Exception):
+                    wake()
 
     def is_set(self) -> bool:
         """Tell whether a stop was asked for, here or in the wider work."""

@@ -35,9 +35,10 @@ def verify_magic(path: Path, format: Format) -> None:
     magic = _PARQUET_MAGIC if format is Format.PARQUET else _GZIP_MAGIC
     with path.open("rb") as file:
         start = file.read(len(magic))
-        if format is Format.PARQUET and path.stat().st_size >= 12:
-            file.seek(-len(magic), 2)
-            start = start if file.read() == magic else b""
+        if format is Format.PARQUET and start == magic:
+            # Magic, length of the footer and magic again: nothing shorter is a file.
+            file.seek(max(path.stat().st_size - len(magic), 8))
+            start = file.read()
     if start != magic:
         raise DamagedObjectError(f"{path.name} is not a {_kind(format)} file")
 
@@ -66,6 +67,7 @@ def _decode_gzip(path: Path, stop: Stop) -> None:
         with path.open("rb") as file:
             left = file.read(_CHUNK)
             while left:
+                stop.check()
                 left = _decode_member(file, left, stop)
                 left = left or file.read(_CHUNK)
     except (zlib.error, EOFError) as error:
@@ -96,6 +98,8 @@ def _decode_parquet(path: Path, stop: Stop) -> None:
                 rows += batch.num_rows
             expected = file.metadata.num_rows
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault and not the file's
         reason = " ".join(str(error).split())[:200]
         raise DamagedObjectError(f"{path.name} cannot be decoded ({reason})") from None
     if rows != expected:

@@ -25,11 +25,11 @@ class Workers:
         """Do the job when a thread is free; it must not raise."""
         with self._lock:
             if self._threads < self._count:
+                name = f"{self._name}-{self._threads + 1}"
+                threading.Thread(target=self._work, name=name, daemon=True).start()
                 self._threads += 1
-                threading.Thread(
-                    target=self._work, name=f"{self._name}-{self._threads}", daemon=True
-                ).start()
-        self._jobs.put(job)
+            # Within the lock: after the word of `close` to end, nobody would do it.
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Let the threads end after the work that was asked for."""

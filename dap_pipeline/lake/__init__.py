@@ -1,0 +1,1 @@
+"""Turns a finished job into published Parquet."""

@@ -1,0 +1,172 @@
+"""Everything that loading needs, put together from the settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from dap_pipeline.dap.catalogue import Catalogue, load_catalogue, save_namespace
+from dap_pipeline.dap.client import DapClient
+from dap_pipeline.dap.download import Downloader
+from dap_pipeline.dap.jobs import JobPace, JobRunner
+from dap_pipeline.dap.many import ManyResult, for_each
+from dap_pipeline.dap.models import TableName, VersionedSchema
+from dap_pipeline.dap.progress import Listener, silent
+from dap_pipeline.dap.schema_book import SchemaBook
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.lake.load import LoadOptions, TableLoader
+from dap_pipeline.lake.records import LoadResult
+from dap_pipeline.lake.staging import Staging
+from dap_pipeline.lake.tables import Lake
+from dap_pipeline.settings import Settings
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class Engine:
+    """One DAP service, one lake, and the way between them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = DapClient.from_settings(settings)
+        self.runner = JobRunner(self.client, JobPace.from_settings(settings))
+        self.downloader = Downloader(
+            self.client.http,
+            connections=settings.connections,
+            verify=settings.verify,
+            patience=self.client.patience,
+        )
+        self.schemas = SchemaBook(self.client, settings.data_dir.absolute() / "schemas")
+        self.lake = Lake(settings.lake_dir)
+        self._loader = TableLoader(
+            self.client,
+            self.lake,
+            runner=self.runner,
+            downloader=self.downloader,
+            schemas=self.schemas,
+            staging=Staging(settings.staging_dir),
+            options=LoadOptions(
+                source=settings.source_format,
+                memory=settings.duckdb_memory,
+                threads=settings.duckdb_threads,
+                rewrites=max(1, (os.cpu_count() or 1) // settings.duckdb_threads),
+                keep_versions=settings.keep_versions,
+            ),
+        )
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Put everything together; DAP is not called yet.
+
+        Raises:
+            MissingCredentialsError: the credentials are not set.
+            WrongOriginError: the data folder holds another service's data.
+            StorageError: the data folder cannot be written.
+        """
+        engine = cls(settings)
+        engine.lake.check_writable()
+        engine.lake.claim(origin_of(settings.api_url))
+        return engine
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the download threads end."""
+        self.downloader.close()
+
+    def catalogue(self) -> Catalogue:
+        """Give the tables that are known without asking DAP."""
+        return load_catalogue(self.settings.catalogue_dir)
+
+    def load(
+        self, name: TableName, *, listener: Listener = silent, stop: Stop | None = None
+    ) -> LoadResult:
+        """Take a snapshot of one table and publish it.
+
+        Raises:
+            DapPipelineError: the load failed and changed nothing.
+        """
+        work = Stop(stop)
+        try:
+            return self._loader.load(name, listener=listener, stop=work)
+        finally:
+            # Also when Dagster or Ctrl-C raises in this thread: the others must end with it.
+            work.set()
+
+    def load_many(
+        self,
+        names: Sequence[TableName],
+        *,
+        listener: Listener = silent,
+        stop: Stop | None = None,
+    ) -> ManyResult[LoadResult]:
+        """Take snapshots of many tables; a failed one stops no other.
+
+        Raises:
+            CancelledError: a stop was asked for.
+        """
+        return for_each(
+            names,
+            lambda name, group: self._loader.load(name, listener=listener, stop=group),
+            parallel=self.settings.parallel_tables,
+            listener=listener,
+            stop=stop or Stop(),
+        )
+
+    def refresh_catalogue(
+        self,
+        namespaces: Sequence[str] | None = None,
+        *,
+        listener: Listener = silent,
+        stop: Stop | None = None,
+    ) -> ManyResult[VersionedSchema]:
+        """Ask DAP for the tables and schemas of the namespaces, and keep the answers.
+
+        A namespace is replaced only when all its schemas were had.
+
+        Raises:
+            DapPipelineError: a namespace could not be listed.
+        """
+        work = Stop(stop)
+        wanted = namespaces or self.catalogue().namespaces
+        names = [
+            TableName(namespace, table)
+            for namespace in wanted
+            for table in self.client.list_tables(namespace, work)
+        ]
+        got = for_each(
+            names,
+            self._fresh_schema,
+            parallel=self.settings.parallel_tables,
+            listener=listener,
+            stop=work,
+        )
+        failed = {name.namespace for name in got.failures}
+        for namespace in wanted:
+            if namespace not in failed:
+                schemas = {n.table: s for n, s in got.results.items() if n.namespace == namespace}
+                save_namespace(self.settings.catalogue_dir, namespace, schemas)
+        return got
+
+    def _fresh_schema(self, name: TableName, stop: Stop) -> VersionedSchema:
+        schema = self.client.schema(name, stop)
+        self.schemas.keep(name, schema)
+        return schema
+
+
+def origin_of(api_url: str) -> str:
+    """Name the service whose data a lake holds; the embedded one's port changes from run to run."""
+    parts = urlsplit(api_url)
+    return "loopback" if parts.hostname in _LOOPBACK else parts.netloc.rpartition("@")[2].lower()

@@ -1,0 +1,227 @@
+"""Writes the parts of a job as one tidy Parquet file.
+
+Columns and types come from the shape of the table, not from the parts. Every value arrives or the
+whole rewrite fails: rows and cells are counted on both sides. A struct without any member that is
+not null is NULL, in both formats, because JSONL cannot tell the two apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+
+from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
+from dap_pipeline.lake.coltypes import Kind
+from dap_pipeline.lake.columns import META_ACTION, Column, TableShape
+from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
+from dap_pipeline.lake.exact_numbers import has_wide_decimals, with_exact_numbers
+from dap_pipeline.lake.folders import storage_errors
+from dap_pipeline.lake.inspecting import inspect_lines
+from dap_pipeline.lake.locating import locate
+from dap_pipeline.lake.parts import Parts, may_not_be_missing, misfit
+from dap_pipeline.lake.read_jsonl import has_unknown_properties, jsonl_parts, tally
+from dap_pipeline.lake.read_parquet import count_rows, parquet_parts
+from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.lake.verify import Footer, verified_footer
+from dap_pipeline.settings import SourceFormat
+
+__all__ = ["KeyValue", "RewriteOptions", "WrittenFile", "rewrite"]
+
+KeyValue = int | str
+
+# A longer text is no use as a bound, and cut it would be a wrong one.
+_LONGEST_BOUND = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenFile:
+    """A tidy Parquet file, and what its Delta statistics need."""
+
+    path: Path
+    rows: int
+    bytes: int
+    key_min: Mapping[str, KeyValue]
+    """Smallest value of each key column that is a number or a short text."""
+    key_max: Mapping[str, KeyValue]
+
+
+def rewrite(
+    parts: Sequence[Path],
+    shape: TableShape,
+    *,
+    source: SourceFormat,
+    kind: LoadKind,
+    target: Path,
+    options: RewriteOptions,
+) -> WrittenFile:
+    """Write the parts as one Parquet file of the given shape; no parts make an empty file.
+
+    For an increment, ``meta_action`` is added to the shape.
+
+    Raises:
+        MisfitError: a part, column, row or value does not fit the shape.
+        StorageError: the disk is full or may not be written.
+        LakeError: the memory does not suffice.
+    """
+    if kind is LoadKind.INCREMENTAL and META_ACTION not in shape.columns:
+        shape = shape.with_action()
+    with (
+        storage_errors(f"write {target}"),
+        connect(options) as connection,
+        tempfile.TemporaryDirectory(dir=options.temp_dir) as work_folder,
+    ):
+        work = _Rewriting(list(parts), shape, source, kind, target, Path(work_folder))
+        try:
+            return work.run(connection)
+        except duckdb.Error as error:
+            raise work.explain(connection, error) from None
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+@dataclasses.dataclass
+class _Rewriting:
+    """One call of ``rewrite``: what it was given, and how far it has come."""
+
+    parts: list[Path]
+    shape: TableShape
+    source: SourceFormat
+    kind: LoadKind
+    target: Path
+    work_folder: Path
+    groups: list[Parts] = dataclasses.field(default_factory=list)
+
+    def run(self, connection: duckdb.DuckDBPyConnection) -> WrittenFile:
+        if self.source is SourceFormat.PARQUET:
+            self.groups = parquet_parts(connection, self.parts, self.shape, self.kind)
+        elif has_wide_decimals(self.shape):
+            copies = with_exact_numbers(self.parts, self.shape, self.work_folder)
+            self.groups = jsonl_parts(copies, self.shape)
+        else:
+            self.groups = jsonl_parts(self.parts, self.shape)
+        rows = self._copy(connection)
+        footer = verified_footer(self.target, self.shape)
+        if footer.rows != rows:
+            raise LakeError(f"{rows} rows were written, but {footer.rows} are in the file")
+        self._check_counts(connection, footer)
+        self._check_required(connection, footer)
+        return self._described(connection, footer)
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection) -> int:
+        # DuckDB writes into the file that is there, which only its owner can read.
+        os.close(os.open(self.target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        selects = [group.select(self.shape) for group in self.groups]
+        query = " UNION ALL ".join(selects) or Parts((), _nowhere, {}).select(self.shape)
+        try:
+            return self._write(connection, query, "16MB")
+        except duckdb.OutOfMemoryException:
+            # Rows of very long texts: one thread and small row groups take the least memory.
+            connection.execute("SET threads = 1")
+            return self._write(connection, query, "2MB")
+
+    def _write(self, connection: duckdb.DuckDBPyConnection, query: str, row_group: str) -> int:
+        options = (
+            "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,"
+            f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
+        )
+        copy = f"COPY ({query}) TO {literal(str(self.target))} ({options})"
+        return int(fetch(connection, copy)[0][0])
+
+    def _check_required(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> None:
+        for column in self.shape.columns:
+            if (
+                column.required
+                and footer.nulls.get(column.name)
+                and self._lacks(connection, column)
+            ):
+                found = locate(connection, self.groups, self.shape, self.kind)
+                raise found or misfit(self.parts[0], column, "is required and not there")
+
+    def _lacks(self, connection: duckdb.DuckDBPyConnection, column: Column) -> bool:
+        if may_not_be_missing(column, self.kind):
+            return True
+        # The value of a deletion is not there.
+        live = f"{identifier(META_ACTION.name)} <> 'D' AND {identifier(column.name)} IS NULL"
+        return bool(fetch(connection, f"SELECT count(*) FROM {self._written} WHERE {live}")[0][0])
+
+    def _check_counts(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> None:
+        if self.source is SourceFormat.PARQUET:
+            rows = count_rows(self.parts)
+        else:
+            rows = self._count_lines(connection, footer)
+        if rows != footer.rows:
+            raise MisfitError(f"the parts have {rows} rows, but {footer.rows} were written")
+
+    def _count_lines(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
+        if not self.parts:
+            return 0
+        lines = tally(connection, self.parts)
+        same = lines.strange == 0 and lines.cells == self._cells(connection, footer)
+        if not same and has_unknown_properties(connection, self.parts, self.shape):
+            for part in self.parts:
+                inspect_lines(part, self.shape)
+            raise MisfitError("the parts have a property that is not in the table's schema")
+        return lines.rows
+
+    def _cells(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
+        """Count the cells that are not null in the file."""
+        cells = sum(footer.rows - nulls for nulls in footer.nulls.values())
+        nested = [c.name for c in self.shape.columns if c.kind in (Kind.STRUCT, Kind.LIST)]
+        if nested:
+            counts = ", ".join(f"count({identifier(name)})" for name in nested)
+            cells += sum(fetch(connection, f"SELECT {counts} FROM {self._written}")[0])
+        return cells
+
+    def _described(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> WrittenFile:
+        bounds: dict[str, tuple[KeyValue, KeyValue]] = {}
+        for name in self.shape.key:
+            column = self.shape.column(name)
+            if footer.rows and (column.kind is Kind.INTEGER or column.duckdb_type == "VARCHAR"):
+                key = identifier(name)
+                query = f"SELECT min({key}), max({key}) FROM {self._written}"
+                low, high = fetch(connection, query)[0]
+                if all(isinstance(b, int) or len(b) <= _LONGEST_BOUND for b in (low, high)):
+                    bounds[name] = (low, high)
+        return WrittenFile(
+            path=self.target,
+            rows=footer.rows,
+            bytes=self.target.stat().st_size,
+            key_min={name: low for name, (low, _) in bounds.items()},
+            key_max={name: high for name, (_, high) in bounds.items()},
+        )
+
+    @property
+    def _written(self) -> str:
+        return f"read_parquet({literal(str(self.target))}, hive_partitioning = false)"
+
+    def explain(
+        self, connection: duckdb.DuckDBPyConnection, error: duckdb.Error
+    ) -> DapPipelineError:
+        """Say what was wrong, without DuckDB's own text: it repeats values."""
+        self.target.unlink(missing_ok=True)
+        known = not_of_the_data(error, f"rewrite into {self.target.name}")
+        if known is not None:
+            return known
+        try:
+            if self.source is SourceFormat.JSONL:
+                for part in self.parts:
+                    inspect_lines(part, self.shape)
+            found = locate(connection, self.groups, self.shape, self.kind)
+        except MisfitError as misfit_error:
+            return misfit_error
+        except duckdb.Error:
+            found = None
+        return found or MisfitError(
+            f"the parts cannot be read ({type(error).__name__}), first {self.parts[0].name}"
+        )
+
+
+def _nowhere(_: Sequence[Path]) -> str:
+    return "range(0)"

@@ -1,0 +1,45 @@
+"""Removes files that no recent version of a table needs."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from deltalake import DeltaTable
+
+from dap_pipeline.lake.folders import storage_errors
+
+MIN_ORPHAN_AGE = timedelta(hours=1)
+
+
+def vacuum(folder: Path, keep: timedelta) -> int:
+    """Remove the files of versions that ended before ``keep``, and old files of no version.
+
+    delta-rs only lists them: it would add two commits to the log, and it takes every file that the
+    log does not name, however new.
+    """
+    delta = DeltaTable(str(folder))
+    hours = math.ceil(keep / timedelta(hours=1))
+    ended = _unneeded(delta, hours, full=False)
+    unknown = _unneeded(delta, hours, full=True) - ended
+    youngest = time.time() - max(keep, MIN_ORPHAN_AGE).total_seconds()
+    removed = 0
+    with storage_errors(f"remove old files from {folder}"):
+        for name in ended | unknown:
+            path = folder / name
+            if not path.is_file():
+                continue
+            if name in ended or path.stat().st_mtime < youngest:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def _unneeded(delta: DeltaTable, hours: int, *, full: bool) -> set[str]:
+    listed = delta.vacuum(
+        retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=full
+    )
+    current = {Path(uri).name for uri in delta.file_uris()}
+    return {name for name in listed if "/" not in name and name not in current}
