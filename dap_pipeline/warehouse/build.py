@@ -1,0 +1,155 @@
+"""Builds the warehouse beside the old one and renames it over.
+
+Whoever has the old file open keeps reading it; nobody waits for a lock of DuckDB. The Parquet
+files that the old file names stay in the lake for a while, so such a reader sees its own state.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from dap_pipeline.dap.models import TableName
+from dap_pipeline.errors import StorageError, WarehouseError
+from dap_pipeline.lake.folders import make_private
+from dap_pipeline.lake.records import PublishedTable
+from dap_pipeline.lake.sql import identifier
+from dap_pipeline.lake.tables import Lake
+from dap_pipeline.warehouse.about import SCHEMA, create_about
+from dap_pipeline.warehouse.views import create_view
+
+LOCK_SECONDS = 120.0
+"""How long a build waits for another build of the same file."""
+
+# Files of this layout open in DuckDB 1.4 and later, and refuse a stale write-ahead log.
+_STORAGE_VERSION = "v1.4.0"
+
+# DuckDB tells the system's words only, in an exception that has many other causes.
+_DISK_TROUBLE = tuple(
+    os.strerror(number)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
+)
+
+
+@dataclass(frozen=True)
+class RegisteredTable:
+    """A table that has a view in the warehouse."""
+
+    table: PublishedTable
+
+    @property
+    def name(self) -> TableName:
+        """Namespace and name, which are the view's schema and name."""
+        return self.table.name
+
+
+@dataclass(frozen=True)
+class WarehouseReport:
+    """What was registered, where, and how long it took."""
+
+    tables: tuple[RegisteredTable, ...]
+    seconds: float
+    file: Path
+
+
+def build_warehouse(
+    lake: Lake, file: Path, *, lock_seconds: float = LOCK_SECONDS
+) -> WarehouseReport:
+    """Write a new DuckDB file over every published table and put it in place of the old one.
+
+    Builds of the same file go one after the other, each over the lake as it is when its turn
+    comes, so the last one to end is also the newest. A failed build leaves the old file.
+
+    Raises:
+        StorageError: the disk is full, or the folder may not be written.
+        WarehouseError: DuckDB cannot build the file, or another build does not end.
+    """
+    began = time.monotonic()
+    file = file.absolute()
+    with _failures_named(file), _turn(file, lock_seconds):
+        tables = lake.tables()
+        with _workshop(file) as folder:
+            built = folder / file.name
+            _write(built, lake, tables)
+            _put_in_place(built, file)
+    registered = tuple(RegisteredTable(table) for table in tables)
+    return WarehouseReport(registered, time.monotonic() - began, file)
+
+
+def _write(built: Path, lake: Lake, tables: list[PublishedTable]) -> None:
+    connection = duckdb.connect(
+        str(built), config={"storage_compatibility_version": _STORAGE_VERSION}
+    )
+    try:
+        connection.execute("BEGIN")
+        for schema in sorted({SCHEMA, *(table.name.namespace for table in tables)}):
+            connection.execute(f"CREATE SCHEMA {identifier(schema)}")
+        for table in tables:
+            create_view(connection, table)
+        create_about(connection, tables, ((t.name, lake.history(t.name)) for t in tables))
+        connection.execute("COMMIT")
+        # Closing would do it too, but keeps silent when the disk is full.
+        connection.execute("CHECKPOINT")
+    finally:
+        connection.close()
+
+
+def _put_in_place(built: Path, file: Path) -> None:
+    built.chmod(0o600)
+    built.replace(file)
+    # Left by someone who had the old file open for writing; it would not match the new file.
+    file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
+
+
+@contextmanager
+def _turn(file: Path, seconds: float) -> Iterator[None]:
+    make_private(file.parent)
+    lock = FileLock(file.with_name(f"{file.name}.lock"), timeout=seconds, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise WarehouseError(
+            f"another process has been building {file} for more than {seconds:g} seconds"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _workshop(file: Path) -> Iterator[Path]:
+    # A folder of its owner only, because DuckDB creates files that everybody may read. Whatever
+    # lies in such a folder while the lock is ours was left by a build that was killed.
+    prefix = f".{file.name}-"
+    for left_over in file.parent.glob(f"{prefix}*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=file.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _failures_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise StorageError(f"the warehouse {file} cannot be written: {reason}") from error
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        if any(text in reason for text in _DISK_TROUBLE):
+            raise StorageError(f"the warehouse {file} cannot be written: {reason}") from error
+        raise WarehouseError(f"the warehouse {file} cannot be built: {reason}") from error
