@@ -79,7 +79,7 @@ def status(choices: Globals, as_json: bool) -> None:
         )
         return
     _print_table(
-        ["table", "rows", "bytes", "as of", "age", "schema", "last load", ""],
+        ["table", "rows", "bytes", "as of", "age", "schema", "last load", "checked", ""],
         [
             [
                 f"{row['namespace']}.{row['table']}",
@@ -89,17 +89,19 @@ def status(choices: Globals, as_json: bool) -> None:
                 str(row["age"]),
                 str(row["schema_version"]),
                 str(row["last_load"]),
+                str(row["checked"]),
                 "stale" if row["stale"] else "",
             ]
             for row, table in zip(rows, published, strict=True)
         ],
     )
     stale = sum(bool(row["stale"]) for row in rows)
-    choices.say(f"{len(rows)} tables, {stale} stale (older than {settings.stale_after}).")
+    choices.say(f"{len(rows)} tables, {stale} stale (not checked for {settings.stale_after}).")
 
 
 def _status_row(table: PublishedTable, stale_after: timedelta) -> dict[str, object]:
-    age = datetime.now(UTC) - table.load.at
+    now = datetime.now(UTC)
+    age = now - table.load.at
     return {
         "namespace": table.name.namespace,
         "table": table.name.table,
@@ -109,7 +111,9 @@ def _status_row(table: PublishedTable, stale_after: timedelta) -> dict[str, obje
         "as_of": format_instant(table.load.at),
         "age": _age(age),
         "age_seconds": round(age.total_seconds()),
-        "stale": age > stale_after,
+        "checked": format_instant(table.checked_at.replace(microsecond=0)),
+        # By the last check, not by the age: nothing may have happened in the table for long.
+        "stale": now - table.checked_at > stale_after,
         "schema_version": table.load.schema_version,
         "kind": table.load.kind.value,
         "job_id": table.load.job_id,

@@ -64,6 +64,8 @@ class Store:
         config: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": str(folder / "spill"),
             "memory_limit": memory_limit,
+            # A step of the school changes most tables: one checkpoint after many, not one each.
+            "checkpoint_threshold": "256MB",
         }
         if threads is not None:
             config["threads"] = threads

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dap_pipeline.sandbox.config import SandboxConfig
+from dap_pipeline.sandbox.limits import Endpoint
+from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.store import Store, naive
+from dap_pipeline_tests.sandbox import small_school
+from dap_pipeline_tests.sandbox.small_school import USERS
+
+from .running import Shell, clean_environment, shell_for
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def shell(sandbox: RunningSandbox, tmp_path: Path) -> Shell:
+    return shell_for(sandbox, tmp_path / "work")
+
+
+def one_more_user(store: Store, now: datetime) -> None:
+    """Let the school live on by one new user."""
+    with store.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO canvas.users BY NAME SELECT 9999 AS id, 'New' AS name,"
+            " 'registered' AS workflow_state, ?::TIMESTAMP AS meta_ts, 'U' AS meta_action",
+            [naive(now)],
+        )
+
+
+def load_all(shell: Shell, *words: str) -> dict[str, dict[str, object]]:
+    done = shell.run("load", "--namespace", "canvas", "--table", "all", "--json", *words)
+    assert done.returncode == 0, done.stderr
+    return {row["table"]: row for row in json.loads(done.stdout)}
+
+
+def test_load_publishes_tables_and_registers_them(shell: Shell) -> None:
+    rows = load_all(shell)
+    assert {table: row["outcome"] for table, row in rows.items()} == {
+        "everything": "done",
+        "nothing": "done",
+        "users": "done",
+    }
+    with duckdb.connect(str(shell.folder / "data" / "warehouse.duckdb"), read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM canvas.users").fetchall() == [(USERS,)]
+        assert db.execute("SELECT count(*) FROM canvas.nothing").fetchall() == [(0,)]
+        assert db.execute("SELECT count(*) FROM dap.tables").fetchall() == [(3,)]
+
+
+def test_both_source_formats_give_the_same_rows(shell: Shell, tmp_path: Path) -> None:
+    load_all(shell)
+    other = Shell(
+        shell.folder,
+        {**shell.environment, "DAP_PIPELINE_DATA_DIR": str(tmp_path / "jsonl")},
+    )
+    load_all(other, "--source-format", "jsonl")
+    with duckdb.connect() as db:
+        for name, folder in (("a", shell.folder / "data"), ("b", tmp_path / "jsonl")):
+            db.execute(f"ATTACH '{folder / 'warehouse.duckdb'}' AS {name} (READ_ONLY)")
+        for table, columns in {
+            "users": "*",
+            # White space within free-form JSON is no part of its value.
+            "everything": "* REPLACE (json(free) AS free)",
+        }.items():
+            left, right = (f"SELECT {columns} FROM {name}.canvas.{table}" for name in "ab")
+            for query in (f"{left} EXCEPT ALL {right}", f"{right} EXCEPT ALL {left}"):
+                assert db.execute(query).fetchall() == []
+
+
+def test_a_second_load_downloads_nothing_and_says_so(sandbox: RunningSandbox, shell: Shell) -> None:
+    load_all(shell)
+    served = sandbox.service.counts.requests[Endpoint.OBJECT]
+    rows = load_all(shell)
+    assert {row["outcome"] for row in rows.values()} == {"unchanged"}
+    assert sandbox.service.counts.requests[Endpoint.OBJECT] == served
+
+
+def test_what_changed_since_is_loaded_as_a_new_version(tmp_path: Path) -> None:
+    config = SandboxConfig(tmp_path / "school", rate_limits=False)
+    with running_sandbox(config, build=small_school.build, advance=one_more_user) as sandbox:
+        shell = shell_for(sandbox, tmp_path / "work")
+        load_all(shell)
+        # Beyond the 24 hours for which DAP answers the same job.
+        sandbox.advance(hours=25)
+        rows = load_all(shell)
+        assert (rows["users"]["rows"], rows["users"]["version"]) == (USERS + 1, 1)
+        assert rows["nothing"]["outcome"] == "unchanged"
+        told = shell.run("history", "--namespace", "canvas", "--table", "users", "--json")
+        assert [row["change"] for row in json.loads(told.stdout)] == [1, USERS]
+
+
+def test_status_tells_what_is_there_without_asking_dap(
+    sandbox: RunningSandbox, shell: Shell
+) -> None:
+    load_all(shell)
+    offline = Shell(shell.folder, clean_environment())
+    rows = {row["table"]: row for row in json.loads(offline.run("status", "--json").stdout)}
+    assert rows["users"]["rows"] == USERS
+    assert rows["users"]["as_of"] == "2026-11-20T00:00:00Z"
+    assert rows["users"]["schema_version"] == 3
+    assert not rows["users"]["stale"]
+    text = offline.run("status")
+    assert "canvas.users" in text.stdout
+    assert "3 tables, 0 stale" in text.stderr
+
+
+def test_a_table_that_was_not_checked_for_long_is_stale(shell: Shell) -> None:
+    load_all(shell)
+    done = shell.run("status", "--json", DAP_PIPELINE_STALE_AFTER="PT0.001S")
+    assert all(row["stale"] for row in json.loads(done.stdout))
+
+
+def test_status_of_an_empty_lake_says_how_to_fill_it(tmp_path: Path) -> None:
+    done = Shell(tmp_path, clean_environment()).run("status")
+    assert done.returncode == 0
+    assert "dap-pipeline load" in done.stderr
+
+
+def test_history_lists_the_versions_of_a_table(shell: Shell) -> None:
+    job = load_all(shell)["users"]["job_id"]
+    done = shell.run("history", "--namespace", "canvas", "--table", "users", "--json")
+    (row,) = json.loads(done.stdout)
+    assert (row["rows"], row["change"], row["kind"]) == (USERS, USERS, "snapshot")
+    assert row["job_id"] == job
+    assert str(job) in shell.run("history", "--namespace", "canvas", "--table", "users").stdout
+
+
+def test_history_of_an_unknown_table_is_wrong_usage(shell: Shell) -> None:
+    done = shell.run("history", "--namespace", "canvas", "--table", "nobody")
+    assert done.returncode == 2
+    assert "canvas.nobody is not in the lake" in done.stderr
+
+
+def test_register_builds_the_warehouse_anew(shell: Shell) -> None:
+    load_all(shell)
+    file = shell.folder / "data" / "warehouse.duckdb"
+    file.unlink()
+    done = shell.run("register")
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 tables registered")
+    assert file.exists()
+
+
+def test_the_data_of_two_services_never_mix(shell: Shell) -> None:
+    load_all(shell)
+    words = ["load", "--namespace", "canvas", "--table", "users"]
+    done = shell.run("--base-url", "https://dap.example.edu", *words)
+    assert done.returncode == 2
+    assert "Set DAP_PIPELINE_DATA_DIR to another folder" in done.stderr
+
+
+def test_a_data_folder_that_cannot_be_written_is_told(shell: Shell) -> None:
+    (shell.folder / "data").write_text("a file in the way")
+    done = shell.run("load", "--namespace", "canvas", "--table", "users")
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "data" in done.stderr
+
+
+def test_refresh_catalogue_keeps_what_dap_lists(shell: Shell) -> None:
+    done = shell.run("refresh-catalogue", "--namespace", "canvas")
+    assert done.returncode == 0, done.stderr
+    kept = shell.folder / "data" / "catalogue" / "canvas"
+    assert sorted(f.stem for f in kept.iterdir()) == ["everything", "nothing", "users"]
+
+
+def test_everything_in_the_data_folder_is_private(shell: Shell) -> None:
+    load_all(shell)
+    data = shell.folder / "data"
+    assert data.stat().st_mode & 0o077 == 0
+    open_folders = [p for p in data.rglob("*") if p.is_dir() and p.stat().st_mode & 0o077]
+    open_files = [p for p in data.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
+    assert (open_folders, open_files) == ([], [])
