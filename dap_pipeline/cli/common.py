@@ -133,3 +133,8 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def files_text(count: int) -> str:
+    """Write a number of files: ``1 file``, ``2 files``."""
+    return f"{count} file" if count == 1 else f"{count} files"

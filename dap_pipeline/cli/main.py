@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 from click.core import ParameterSource
 from rich.console import Console
+from rich.logging import RichHandler
 
 from dap_pipeline.cli.common import Globals
 from dap_pipeline.cli.fetch_verbs import incremental, list_tables, schema, snapshot
@@ -79,18 +80,28 @@ def cli(
             "Warning: --client-secret shows in the process list; set DAP_CLIENT_SECRET instead.",
             err=True,
         )
-    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    # These two log the addresses that they call, signed links among them.
-    for noisy in ("urllib3", "requests"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    console = Console(stderr=True, force_terminal=False if non_interactive else None)
+    _log_to(console, logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
     given = {"api_url": base_url, "client_id": client_id, "client_secret": client_secret}
     context.obj = Globals(
         overrides={name: value for name, value in given.items() if value is not None},
         quiet=quiet,
         verbose=verbose,
-        console=Console(stderr=True, force_terminal=False if non_interactive else None),
+        console=console,
     )
+
+
+def _log_to(console: Console, level: int) -> None:
+    """Write the log to standard error: above the bars where there are some."""
+    handler: logging.Handler = logging.StreamHandler()
+    form = "%(levelname)s: %(message)s"
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_time=False, show_path=False)
+        form = "%(message)s"
+    logging.basicConfig(level=level, format=form, handlers=[handler], force=True)
+    # These two log the addresses that they call, signed links among them.
+    for noisy in ("urllib3", "requests"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
 for verb in (

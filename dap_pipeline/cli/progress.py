@@ -13,14 +13,17 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
-from dap_pipeline.cli.common import Globals, bytes_text
+from dap_pipeline.cli.common import Globals, bytes_text, files_text
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.dap.progress import Listener, Progress, Stage, silent
 
@@ -31,8 +34,8 @@ _SHOWN = (Stage.WAITING, Stage.RUNNING, Stage.DOWNLOADING, Stage.REWRITING)
 @contextlib.contextmanager
 def showing(choices: Globals, total: int, *, starts_jobs: bool = True) -> Iterator[Listener]:
     """Give a listener that shows progress while the block runs."""
-    per_minute = choices.settings().creates_per_minute
-    if starts_jobs and total > per_minute:
+    per_minute = choices.settings().creates_per_minute if starts_jobs else 0
+    if 0 < per_minute < total:
         choices.say(
             f"DAP allows {per_minute} job starts a minute: {total} tables take at least "
             f"{(total - 1) // per_minute} minutes."
@@ -40,7 +43,7 @@ def showing(choices: Globals, total: int, *, starts_jobs: bool = True) -> Iterat
     if choices.quiet:
         yield silent
     elif choices.console.is_terminal:
-        with _Board(choices.console, total) as board:
+        with _Board(choices.console, total, per_minute) as board:
             yield board.hear
     else:
         yield _Lines(choices, total).hear
@@ -72,9 +75,9 @@ class _Lines:
 def _how(progress: Progress) -> str:
     match progress.stage:
         case Stage.DOWNLOADING:
-            return f"downloading {progress.parts} files (job {progress.job_id})"
+            return f"downloading {files_text(progress.parts)} (job {progress.job_id})"
         case Stage.DONE:
-            return f"done, {progress.parts} files, {bytes_text(progress.bytes_done)} fetched"
+            return f"done, {files_text(progress.parts)}, {bytes_text(progress.bytes_done)} fetched"
         case Stage.FAILED:
             return "failed: " + progress.note.removeprefix(f"{progress.table}: ")
         case stage:
@@ -84,23 +87,24 @@ def _how(progress: Progress) -> str:
 class _Board:
     """A line for all tables and one for each that is under way."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, per_minute: int) -> None:
         self._total = total
+        self._per_minute = per_minute
         self._bars = Bars(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            _Note(self),
             console=console,
             transient=True,
         )
-        self._all: TaskID = self._bars.add_task("tables", total=total, note="")
         self._tasks: dict[TableName, TaskID] = {}
         self._state: dict[TableName, Progress] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._began = time.monotonic()
+        self._all = self._bars.add_task("tables", total=total)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -113,7 +117,7 @@ class _Board:
         with self._lock:
             self._state[progress.table] = progress
             self._show_table(progress)
-            self._show_all()
+            self._bars.update(self._all, completed=self._ended())
 
     def _show_table(self, progress: Progress) -> None:
         name = progress.table
@@ -122,24 +126,50 @@ class _Board:
                 self._bars.remove_task(task)
             return
         if name not in self._tasks:
-            self._tasks[name] = self._bars.add_task(str(name), total=None, note="")
+            self._tasks[name] = self._bars.add_task(str(name), total=None)
         self._bars.update(
-            self._tasks[name],
-            total=progress.parts or None,
-            completed=progress.parts_done,
-            note=f"{progress.stage.value} {bytes_text(progress.bytes_done)}",
+            self._tasks[name], total=progress.parts or None, completed=progress.parts_done
         )
 
-    def _show_all(self) -> None:
+    def _ended(self) -> int:
+        return sum(p.stage in _ENDED for p in self._state.values())
+
+    def note(self, task: TaskID) -> str:
+        """Say in words how a line stands now."""
+        with self._lock:
+            if task == self._all:
+                return self._overall()
+            name = next((n for n, t in self._tasks.items() if t == task), None)
+            if name is None:
+                return ""
+            progress = self._state[name]
+            return f"{progress.stage.value} {bytes_text(progress.bytes_done)}"
+
+    def _overall(self) -> str:
         stages = Counter(p.stage for p in self._state.values())
-        ended = sum(stages[stage] for stage in _ENDED)
         arrived = sum(p.bytes_done for p in self._state.values())
         elapsed = max(time.monotonic() - self._began, 0.001)
-        words = [f"{stages[s]} {s.value}" for s in (*_SHOWN, Stage.FAILED) if stages[s]]
+        counted = (Stage.QUEUED, *_SHOWN, Stage.FAILED)
+        words = [f"{stages[s]} {s.value}" for s in counted if stages[s]]
         words.append(f"{bytes_text(arrived)}, {bytes_text(arrived / elapsed)}/s")
+        ended = self._ended()
         if 0 < ended < self._total:
-            words.append(f"about {_duration(elapsed / ended * (self._total - ended))} left")
-        self._bars.update(self._all, completed=ended, note=" · ".join(words))
+            left = elapsed / ended * (self._total - ended)
+            # Those that wait for their job's start cannot be quicker than DAP allows.
+            allowed = stages[Stage.QUEUED] * 60 / self._per_minute if self._per_minute else 0.0
+            words.append(f"about {_duration(max(left, allowed))} left")
+        return " · ".join(words)
+
+
+class _Note(ProgressColumn):
+    """The words at the end of a line, made anew whenever it is drawn."""
+
+    def __init__(self, board: _Board) -> None:
+        super().__init__()
+        self._board = board
+
+    def render(self, task: Task) -> Text:
+        return Text(self._board.note(task.id))
 
 
 def _duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from dap_pipeline.cli.common import Globals, bytes_text, print_json
+from dap_pipeline.cli.common import Globals, bytes_text, files_text, print_json
 from dap_pipeline.dap.many import ManyResult
 from dap_pipeline.dap.models import CompleteSnapshot, TableName, format_instant
 from dap_pipeline.dap.raw import FetchedFiles
@@ -112,8 +112,8 @@ def _details(row: Row) -> str:
     parts = []
     if "rows" in row:
         parts.append(f"{row['rows']:,} rows")
-    if "files" in row:
-        parts.append(f"{row['files']} files")
+    if isinstance(files := row.get("files"), int):
+        parts.append(files_text(files))
     if isinstance(size := row.get("bytes"), int):
         parts.append(bytes_text(size))
     if row.get("as_of"):
