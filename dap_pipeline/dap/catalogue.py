@@ -17,8 +17,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from dap_pipeline.dap.disk import make_private
 from dap_pipeline.dap.models import TableName, VersionedSchema, check_name, parse_answer
-from dap_pipeline.dap.private import make_private
 from dap_pipeline.errors import ConfigurationError, DapPipelineError, StorageError
 
 

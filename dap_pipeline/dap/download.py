@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dap_pipeline.dap.disk import sync
 from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
@@ -68,7 +69,7 @@ class Downloader:
         *,
         on_bytes: OnBytes,
         stop: Stop,
-    ) -> Iterator[Target]:
+    ) -> Generator[Target, None, None]:
         """Yield each target when its file is there and checked, in the order of arrival.
 
         The iterator must be exhausted or closed. Threads call ``on_bytes``.
@@ -157,6 +158,8 @@ class Downloader:
             discard(partial)
             raise
         stop.check()
+        # Before it has its name: what is there after a power failure counts as whole.
+        sync(partial)
         partial.replace(target.path)
         discard(partial)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from dap_pipeline.dap.private import make_private
+from dap_pipeline.dap.disk import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import StorageError
 from dap_pipeline.settings import Settings

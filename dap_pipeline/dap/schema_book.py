@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 from dap_pipeline.dap.client import DapClient
+from dap_pipeline.dap.disk import make_private
 from dap_pipeline.dap.models import TableName, VersionedSchema
-from dap_pipeline.dap.private import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import SchemaUnavailableError, StorageError
 

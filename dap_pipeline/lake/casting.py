@@ -19,19 +19,15 @@ _INTEGERS = {
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
 }  # fmt: skip
 _FLOATS = {"FLOAT", "DOUBLE"}
-_UTC_TIMESTAMPS = {
-    "TIMESTAMP",
-    "TIMESTAMP_S",
-    "TIMESTAMP_MS",
-    "TIMESTAMP WITH TIME ZONE",
-}
+_NAIVE_TIMESTAMPS = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS"}
+_WITH_ZONE = "TIMESTAMP WITH TIME ZONE"
 # Source types that DuckDB casts to a kind without loss, or refuses.
 _EXACT = {
     Kind.INTEGER: _INTEGERS,
     Kind.FLOAT: _INTEGERS | _FLOATS,
     Kind.DECIMAL: _INTEGERS,
     Kind.BOOLEAN: {"BOOLEAN"},
-    Kind.INSTANT: _UTC_TIMESTAMPS,
+    Kind.INSTANT: {*_NAIVE_TIMESTAMPS, _WITH_ZONE},
     Kind.DATE: {"DATE"},
 }
 _INTEGER = r"[+-]?[0-9]+(\.0*)?"
@@ -65,6 +61,8 @@ class Caster:
     def _plain(self, sql: str, to: str, source: str) -> str:
         if source == to:
             return sql
+        if source in _NAIVE_TIMESTAMPS and to == _WITH_ZONE:
+            return _in_utc(sql if source == "TIMESTAMP" else f"CAST({sql} AS TIMESTAMP)")
         return f"{'TRY_CAST' if self.lenient else 'CAST'}({sql} AS {to})"
 
     def _fail(self, text: str) -> str:
@@ -120,11 +118,11 @@ class Caster:
             f"{text}[11] = 'T' AND suffix({text}, 'Z') AND (strlen({text}) = 20"
             f" OR (strlen({text}) <= 27 AND {text}[20] = '.'))"
         )
-        to = "TIMESTAMP WITH TIME ZONE"
+        unsigned = f"ltrim({text}, '+')"
         return self._cases(
             text,
-            (usual, self._plain(text, to, "VARCHAR")),
-            (_matches(text, _INSTANT), self._plain(f"ltrim({text}, '+')", to, "VARCHAR")),
+            (usual, self._plain(text, _WITH_ZONE, "VARCHAR")),
+            (_matches(text, _INSTANT), self._plain(unsigned, _WITH_ZONE, "VARCHAR")),
         )
 
     def _date(self, text: str) -> str:
@@ -167,6 +165,12 @@ class Caster:
         return (
             f"CASE WHEN {null} THEN NULL WHEN {array} THEN {mapped} ELSE {self._fail(parsed)} END"
         )
+
+
+def _in_utc(timestamp: str) -> str:
+    # The same number of microseconds: many times faster than the cast, which asks a calendar.
+    same = f"make_timestamptz(epoch_us({timestamp}))"
+    return f"CASE WHEN isfinite({timestamp}) THEN {same} ELSE CAST({timestamp} AS {_WITH_ZONE}) END"
 
 
 def _matches(text: str, pattern: str) -> str:

@@ -1,9 +1,8 @@
 """Turns DAP's JSON Schema of a table into the columns of its published table.
 
 One flat column for each key and value field, in the order of the schema, then ``meta_ts``. A column
-has the name of its field. Where two names differ by case only, or are equal, or a field is called
-like a ``meta_`` column, the first keeps the name and the later ones get their section as a suffix
-(``name_value``), then a number (``name_value_2``).
+has the name of its field; where names are equal or differ by case only, or a field is called
+``meta_ts``, the later ones get a suffix: ``name_value``, ``name_value_2``.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from dap_pipeline.lake.dialect import (
     resolve,
     text_of,
 )
+from dap_pipeline.lake.naming import own_names
 
 __all__ = [
     "META_ACTION",
@@ -194,7 +194,8 @@ def shape_of(schema: VersionedSchema) -> TableShape:
     columns = [
         column for section, node in sections.items() for column in _columns(section, node, root)
     ]
-    named = _with_own_names(columns)
+    names = own_names([(c.source, c.section.value) for c in columns], _RESERVED)
+    named = [replace(c, name=name) for c, name in zip(columns, names, strict=True)]
     key = tuple(column.name for column in named if column.section is Section.KEY)
     if not key:
         raise malformed(Section.KEY, "names no field")
@@ -237,26 +238,3 @@ def _may_be_oversized(node: Node, root: Node, place: str) -> bool:
         return False
     options: list[Mapping[str, Any]] = options_of(node["oneOf"], root, place)
     return any(option.get("const") in OVERSIZED_MARKERS for option in options)
-
-
-def _with_own_names(columns: list[Column]) -> list[Column]:
-    taken = {name.casefold() for name in _RESERVED}
-    first = []
-    for column in columns:
-        first.append(column.name.casefold() not in taken)
-        taken.add(column.name.casefold())
-    named = []
-    for column, keeps_name in zip(columns, first, strict=True):
-        name = column.name if keeps_name else _free_name(column, taken)
-        taken.add(name.casefold())
-        named.append(replace(column, name=name))
-    return named
-
-
-def _free_name(column: Column, taken: set[str]) -> str:
-    name = base = f"{column.name}_{column.section}"
-    number = 2
-    while name.casefold() in taken:
-        name = f"{base}_{number}"
-        number += 1
-    return name

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dap_pipeline.dap.private import make_private
+from dap_pipeline.dap.disk import make_private, sync
 from dap_pipeline.errors import StorageError
 
 __all__ = ["make_files_private", "make_private", "refused_by_storage", "storage_errors", "sync"]
@@ -24,15 +24,6 @@ def make_files_private(folder: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 if entry.is_file(follow_symlinks=False) and entry.stat().st_mode & 0o077:
                     os.chmod(entry.path, 0o600)  # noqa: PTH101  # scandir gives texts
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

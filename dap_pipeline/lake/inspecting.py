@@ -13,9 +13,8 @@ from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.columns import Section, TableShape
 from dap_pipeline.lake.parts import misfit
 
-
-LONGEST_LINE = 16 << 20
-"""Bytes of a line that DuckDB is let read; it holds several buffers of twice the size."""
+LONGEST_LINE = 32 << 20
+"""Bytes of a line that DuckDB can read here; each of its threads holds a buffer of that size."""
 
 
 class _TwiceError(ValueError):

@@ -6,10 +6,11 @@ at a time. Nothing is published before every part is there and counted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -142,14 +143,16 @@ class TableLoader:
         shutil.rmtree(tidy, ignore_errors=True)
         tidy.mkdir(mode=0o700)
         meter.tell(Stage.DOWNLOADING)
-        return [
-            self._rewrite(batch, shape, tidy / f"{number:05d}.parquet", meter)
-            for number, batch in enumerate(_batches(self._parts(job, folder, meter, stop)))
-        ]
+        # Closed at once when a rewrite fails: the downloads must end with it.
+        with contextlib.closing(self._parts(job, folder, meter, stop)) as parts:
+            return [
+                self._rewrite(batch, shape, tidy / f"{number:05d}.parquet", meter)
+                for number, batch in enumerate(_batches(parts))
+            ]
 
     def _parts(
         self, job: CompleteSnapshot, folder: Path, meter: Meter, stop: Stop
-    ) -> Iterator[Path]:
+    ) -> Generator[Path, None, None]:
         """Yield the job's parts as they arrive; first those that an earlier try has left."""
         suffix = _SUFFIX[self._options.source]
         targets = [
@@ -167,9 +170,10 @@ class TableLoader:
             arriving = self._downloader.fetch(
                 missing, links, form, on_bytes=meter.arrived, stop=stop
             )
-            for target in meter.timed("downloading", arriving):
-                meter.part_done()
-                yield target.path
+            with contextlib.closing(arriving):
+                for target in meter.timed("downloading", arriving):
+                    meter.part_done()
+                    yield target.path
 
     def _rewrite(
         self, parts: list[Path], shape: TableShape, target: Path, meter: Meter

@@ -37,6 +37,10 @@ _CONFIGURATION = {
 }
 
 
+class _AppliedMeanwhileError(Exception):
+    """Another process has published the same job: its files are as good as ours."""
+
+
 def publish(
     folder: Path, name: TableName, shape: TableShape, files: Sequence[WrittenFile], load: NewLoad
 ) -> None:
@@ -48,7 +52,10 @@ def publish(
         raise _overtaken(name, load)
     with storage_errors(f"write into {folder}"):
         make_private(folder / LOG_FOLDER)
-        with _moved_into(folder, files, load) as moved:
+        with (
+            contextlib.suppress(_AppliedMeanwhileError),
+            _moved_into(folder, files, load) as moved,
+        ):
             _commit(folder, delta, name, shape, moved, load)
         _describe(folder, shape)
         make_files_private(folder / LOG_FOLDER)
@@ -87,20 +94,25 @@ def _moved_into(
         for index, file in enumerate(files):
             target = folder / f"{stem}-{index:05d}.parquet"
             # Vacuuming judges by the time of the file, not of its writing, whether it is in use.
-            file.path.chmod(0o600)
             os.utime(file.path)
+            file.path.chmod(0o600)
             sync(file.path)
-            os.replace(file.path, target)  # noqa: PTH105  # the same call, and it names its meaning
             moved.append((target, file))
+            os.replace(file.path, target)  # noqa: PTH105  # the same call, and it names its meaning
         sync(folder)
         yield moved
     except BaseException:
         # An interrupt may arrive when the commit is done: what is published must stay.
         with contextlib.suppress(OSError, DeltaError):
             if not _is_committed(_open(folder), moved, load):
-                for target, file in moved:
-                    os.replace(target, file.path)  # noqa: PTH105
+                _move_back(moved)
         raise
+
+
+def _move_back(moved: list[tuple[Path, WrittenFile]]) -> None:
+    for target, file in moved:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(target, file.path)  # noqa: PTH105
 
 
 def _commit(
@@ -137,8 +149,11 @@ def _commit(
     except (DeltaError, OSError) as error:
         # What failed may have been the checkpoint that follows the commit.
         now = _open(folder)
-        if not _is_committed(now, moved, load):
-            raise _explained(error, now, folder, name, load) from error
+        if _is_committed(now, moved, load):
+            return
+        if _is_applied(now, load):
+            raise _AppliedMeanwhileError from error
+        raise _explained(error, now, folder, name, load) from error
 
 
 def _is_committed(

@@ -24,7 +24,7 @@ from dap_pipeline.lake.sql import identifier, literal, literals
 
 _OPTIONS = (
     "format = 'newline_delimited', compression = 'auto_detect', hive_partitioning = false,"
-    f" maximum_object_size = {LONGEST_LINE}"
+    f" maximum_object_size = {LONGEST_LINE // 2}"
 )
 
 

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from dap_pipeline.dap.disk import make_private
 from dap_pipeline.dap.locking import file_lock
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.dap.names import job_folder_name
-from dap_pipeline.dap.private import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import StorageError
 

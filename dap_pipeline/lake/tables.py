@@ -65,9 +65,7 @@ class Lake:
         except (DeltaError, KeyError, ValueError, OSError) as error:
             if version is not None and not (folder / LOG_FOLDER / f"{version:020d}.json").exists():
                 return None
-            raise LakeError(f"{folder} cannot be read as a table of this lake: {error}").at(
-                name.namespace, name.table
-            ) from error
+            raise _unreadable(folder, name, error) from error
 
     def tables(self) -> list[PublishedTable]:
         """List the published tables in the order of their names."""
@@ -95,7 +93,10 @@ class Lake:
             ConcurrentLoadError: another load committed since ``load.base_version``.
             StorageError: the lake may not be written, or the disk is full.
         """
-        publish(self.folder(name), name, shape, files, load)
+        try:
+            publish(self.folder(name), name, shape, files, load)
+        except DeltaError as error:
+            raise _unreadable(self.folder(name), name, error) from error
         published = self.table(name)
         if published is None:
             raise LakeError("the table is gone right after it was published").at(
@@ -140,6 +141,11 @@ class Lake:
             StorageError: it cannot.
         """
         origin.check_writable(self.root)
+
+
+def _unreadable(folder: Path, name: TableName, error: Exception) -> LakeError:
+    what = f"{folder} cannot be read as a table of this lake: {error}"
+    return LakeError(what).at(name.namespace, name.table)
 
 
 def _describe(name: TableName, folder: Path, delta: DeltaTable) -> PublishedTable:

@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
+from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.folders import storage_errors
 
 MIN_ORPHAN_AGE = timedelta(hours=1)
@@ -20,10 +22,13 @@ def vacuum(folder: Path, keep: timedelta) -> int:
     delta-rs only lists them: it would add two commits to the log, and it takes every file that the
     log does not name, however new.
     """
-    delta = DeltaTable(str(folder))
     hours = math.ceil(keep / timedelta(hours=1))
-    ended = _unneeded(delta, hours, full=False)
-    unknown = _unneeded(delta, hours, full=True) - ended
+    try:
+        delta = DeltaTable(str(folder))
+        ended = _unneeded(delta, hours, full=False)
+        unknown = _unneeded(delta, hours, full=True) - ended
+    except DeltaError as error:
+        raise LakeError(f"old versions of {folder} cannot be listed: {error}") from error
     youngest = time.time() - max(keep, MIN_ORPHAN_AGE).total_seconds()
     removed = 0
     with storage_errors(f"remove old files from {folder}"):

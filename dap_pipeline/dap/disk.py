@@ -1,9 +1,10 @@
-"""Folders that only their owner can enter."""
+"""Folders that only their owner can enter, and files that outlive a power failure."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 
 
@@ -19,3 +20,12 @@ def make_private(folder: Path) -> None:
                 part.mkdir(mode=0o700)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "a file is in the way", str(folder))
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

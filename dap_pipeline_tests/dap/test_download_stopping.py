@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dap_pipeline.dap import download as download_module
+from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.errors import (
+    CancelledError,
+    NotFoundError,
+)
+
+from .loads import BODY, Loads, await_threads, download_threads
+from .parts import Gauge
+from .scripted import Answer, Seen, Then, cut, stored
+
+
+def test_connections_are_bounded_over_all_tables(loads: Loads) -> None:
+    together = threading.Barrier(3)
+    lock = threading.Lock()
+    at_once = most = 0
+
+    def answer(_: Seen) -> Answer:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        together.wait(60)
+        with lock:
+            at_once -= 1
+        return Answer(200, BODY)
+
+    tables = [[f"{table}{number}" for number in range(6)] for table in "abc"]
+    for name in itertools.chain(*tables):
+        loads.object(name, answer)
+    shared = loads.downloader(connections=3)
+    with ThreadPoolExecutor(3) as pool:
+        fetched = list(pool.map(lambda names: loads.fetch(names, shared), tables))
+    assert [sorted(names) for names in fetched] == tables
+    assert most == 3
+    assert len(download_threads()) <= 3
+
+
+def test_one_failure_stops_the_others_and_nothing_is_written_after_it(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever waits for the head of an answer cannot be woken; so the wait for it is made short.
+    monkeypatch.setattr(download_module, "_WIND_DOWN_SECONDS", 0.2)
+    gate, gauge, asked = threading.Event(), Gauge(40_000), threading.Event()
+
+    def late(_: Seen) -> Answer:
+        asked.set()
+        return Answer(200, BODY, {"ETag": '"one"'}, gate=gate)
+
+    def gone(_: Seen) -> Answer:
+        assert gauge.full.wait(60)
+        assert asked.wait(60)
+        return Answer(404, b"<Error/>")
+
+    loads.object("reading", cut(BODY, 40_000, Then.STALL))
+    loads.object("late", late)
+    loads.object("gone", gone)
+    shared = loads.downloader(connections=3)
+    with pytest.raises(NotFoundError):
+        loads.fetch(["reading", "late", "gone", "next"], shared, gauge)
+    after = loads.files()
+    assert set(after) == {".00000.partial", ".00000.partial.etag"}
+    gate.set()
+    shared.close()
+    await_threads()
+    assert loads.files() == after
+    assert loads.asked("next") == []
+
+
+def test_a_stop_ends_the_fetch_soon_and_keeps_what_has_arrived(loads: Loads) -> None:
+    gauge = Gauge(40_000)
+    loads.object("o", cut(BODY, 40_000, Then.STALL))
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(loads.fetch, ["o"], on_bytes=gauge)
+        assert gauge.full.wait(60)
+        asked = time.monotonic()
+        loads.stop.set()
+        assert isinstance(future.exception(60), CancelledError)
+        assert time.monotonic() - asked < 2.0
+    assert loads.files()[".00000.partial"] == BODY[:40_000]
+
+
+def test_a_stop_while_waiting_between_tries_ends_the_fetch_soon(loads: Loads) -> None:
+    sent = threading.Event()
+    loads.object("o", Answer(503, b"", sent=sent))
+    patience = Patience(first_wait=300.0, longest_wait=300.0)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(loads.fetch, ["o"], loads.downloader(patience=patience))
+        assert sent.wait(60)
+        asked = time.monotonic()
+        loads.stop.set()
+        assert isinstance(future.exception(60), CancelledError)
+        assert time.monotonic() - asked < 2.0
+
+
+def test_who_stops_listening_stops_the_download(loads: Loads) -> None:
+    gauge = Gauge(len(BODY) + 40_000)
+    loads.object("first", stored(BODY))
+    loads.object("second", cut(BODY, 40_000, Then.STALL))
+
+    arriving = loads.fetching(["first", "second"], loads.downloader(2), gauge)
+    assert next(arriving).object_id == "first"
+    assert gauge.full.wait(60)
+    began = time.monotonic()
+    arriving.close()  # type: ignore[attr-defined]  # a generator, as its docstring says
+    assert time.monotonic() - began < 2.0
+    assert not loads.stop.is_set()
+    loads.downloaders[0].close()
+    await_threads()
+
+
+def test_a_stopped_table_does_not_disturb_another_over_the_same_connections(loads: Loads) -> None:
+    gauge, stop = Gauge(40_000), Stop()
+    loads.object("a", cut(BODY, 40_000, Then.STALL))
+    shared = loads.downloader(connections=1)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(lambda: list(loads.fetching(["a"], shared, gauge, stop)))
+        assert gauge.full.wait(60)
+        stop.set()
+        assert isinstance(future.exception(60), CancelledError)
+    loads.object("b", stored(BODY))
+    assert loads.fetch(["b"], shared) == ["b"]
+
+
+def test_a_fault_of_the_listener_is_not_lost(loads: Loads) -> None:
+    def listener(_: int) -> None:
+        raise ZeroDivisionError
+
+    loads.object("o", stored(BODY))
+    with pytest.raises(ZeroDivisionError):
+        loads.fetch(["o"], on_bytes=listener)

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import sqlite3
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dap_pipeline.dap.limits import Endpoint, Limiter, limits_of
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.errors import CancelledError, StorageError
+from dap_pipeline.settings import load_settings
+
+from .parts import WatchedStop
+
+PERIOD = 0.5
+
+
+def limiter(folder: Path, scope: str = "", period: float = PERIOD, most: int = 3) -> Limiter:
+    limits = dict.fromkeys(Endpoint, most)
+    return Limiter(folder / "limits.sqlite", limits, scope=scope, period=period, margin=0.0)
+
+
+def calls(folder: Path) -> list[tuple[str, str, float]]:
+    with contextlib.closing(sqlite3.connect(folder / "limits.sqlite")) as db:
+        return db.execute("SELECT scope, endpoint, at FROM calls ORDER BY at").fetchall()
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    """Count the calls in the fullest window of so many seconds."""
+    return max(sum(start <= t < start + seconds for t in times) for start in times)
+
+
+def rewrite(folder: Path, statement: str, *values: object) -> None:
+    with contextlib.closing(sqlite3.connect(folder / "limits.sqlite")) as db, db:
+        db.execute(statement, values)
+
+
+def keep_history(folder: Path) -> None:
+    """Let the database itself note every slot that anybody takes."""
+    rewrite(folder, "CREATE TABLE history (at REAL)")
+    rewrite(
+        folder,
+        "CREATE TRIGGER noting AFTER INSERT ON calls BEGIN"
+        " INSERT INTO history VALUES (new.at); END",
+    )
+
+
+def history(folder: Path) -> list[float]:
+    with contextlib.closing(sqlite3.connect(folder / "limits.sqlite")) as db:
+        return [at for (at,) in db.execute("SELECT at FROM history ORDER BY at")]
+
+
+def take_slots(folder: str, count: int) -> None:
+    """Take slots as fast as the limiter lets, perhaps in a process of its own."""
+    own = limiter(Path(folder))
+    for _ in range(count):
+        own.acquire(Endpoint.CREATE, Stop())
+
+
+@pytest.mark.slow
+def test_several_processes_together_never_call_more_often_than_allowed(tmp_path: Path) -> None:
+    limiter(tmp_path)
+    keep_history(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=take_slots, args=(str(tmp_path), 4)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    taken = history(tmp_path)
+    assert len(taken) == 12
+    assert most_within(taken, PERIOD) <= 3
+
+
+def test_limiters_that_begin_together_all_get_the_file(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def begin(_: int) -> None:
+        together.wait(60)
+        limiter(tmp_path, most=8).acquire(Endpoint.LIST, Stop())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(8)))
+    assert len(calls(tmp_path)) == 8
+
+
+def test_threads_together_never_call_more_often_than_allowed(tmp_path: Path) -> None:
+    limiter(tmp_path)
+    keep_history(tmp_path)
+    threads = [threading.Thread(target=take_slots, args=(str(tmp_path), 3)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = history(tmp_path)
+    assert len(taken) == 12
+    assert most_within(taken, PERIOD) <= 3
+
+
+def test_a_free_slot_is_taken_without_waiting(tmp_path: Path) -> None:
+    stop = WatchedStop()
+    shared = limiter(tmp_path)
+    for _ in range(3):
+        shared.acquire(Endpoint.CREATE, stop)
+    assert stop.waits == []
+
+
+def test_one_call_too_many_waits_for_the_oldest_to_age(tmp_path: Path) -> None:
+    stop = WatchedStop()
+    shared = limiter(tmp_path, most=1, period=0.3)
+    shared.acquire(Endpoint.CREATE, stop)
+    first = calls(tmp_path)[0][2]
+    shared.acquire(Endpoint.CREATE, stop)
+    assert calls(tmp_path)[-1][2] - first >= 0.3
+    assert 0.0 < stop.waits[0] <= 0.3
+
+
+def test_each_endpoint_and_each_scope_has_its_own_budget(tmp_path: Path) -> None:
+    stop = WatchedStop()
+    for scope, endpoint in itertools.product(("one", "two"), Endpoint):
+        limiter(tmp_path, scope, period=60.0, most=1).acquire(endpoint, stop)
+    assert stop.waits == []
+    assert len(calls(tmp_path)) == 2 * len(Endpoint)
+
+
+def test_a_stop_ends_the_wait_and_takes_no_slot(tmp_path: Path) -> None:
+    shared, stop = limiter(tmp_path, period=600.0, most=1), WatchedStop()
+    shared.acquire(Endpoint.CREATE, Stop())
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(shared.acquire, Endpoint.CREATE, stop)
+        assert stop.waiting.wait(60)
+        asked = time.monotonic()
+        stop.set()
+        assert isinstance(waiting.exception(60), CancelledError)
+    assert time.monotonic() - asked < 1.0
+    assert len(calls(tmp_path)) == 1
+
+
+def test_who_is_stopped_already_takes_no_slot(tmp_path: Path) -> None:
+    stop = Stop()
+    stop.set()
+    with pytest.raises(CancelledError):
+        limiter(tmp_path).acquire(Endpoint.CREATE, stop)
+    assert calls(tmp_path) == []
+
+
+def test_a_pause_holds_for_everyone_and_for_that_endpoint_only(tmp_path: Path) -> None:
+    began = time.monotonic()
+    limiter(tmp_path).pause(Endpoint.CREATE, 0.4)
+    other, stop = limiter(tmp_path), WatchedStop()
+    other.acquire(Endpoint.POLL, stop)
+    assert stop.waits == []
+    other.acquire(Endpoint.CREATE, stop)
+    assert time.monotonic() - began >= 0.4
+    assert stop.waits
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one(tmp_path: Path) -> None:
+    shared, stop = limiter(tmp_path), WatchedStop()
+    began = time.monotonic()
+    shared.pause(Endpoint.CREATE, 0.4)
+    shared.pause(Endpoint.CREATE, 0.01)
+    shared.acquire(Endpoint.CREATE, stop)
+    assert time.monotonic() - began >= 0.4
+
+
+@pytest.mark.parametrize("seconds", [1e9, float("inf")])
+def test_a_pause_lasts_an_hour_at_most(tmp_path: Path, seconds: float) -> None:
+    shared, stop = limiter(tmp_path), WatchedStop()
+    shared.pause(Endpoint.CREATE, seconds)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(shared.acquire, Endpoint.CREATE, stop)
+        assert stop.waiting.wait(60)
+        stop.set()
+        assert isinstance(waiting.exception(60), CancelledError)
+    assert 3000 < stop.waits[0] <= 3600
+
+
+def test_calls_and_pauses_from_before_a_restart_of_the_machine_are_forgotten(
+    tmp_path: Path,
+) -> None:
+    shared, stop = limiter(tmp_path, period=600.0, most=1), WatchedStop()
+    shared.acquire(Endpoint.CREATE, stop)
+    shared.pause(Endpoint.CREATE, 600.0)
+    # After a restart the machine's clock begins anew, so all that is written down lies ahead.
+    rewrite(tmp_path, "UPDATE calls SET at = at + 50000")
+    rewrite(tmp_path, "UPDATE rests SET since = since + 1000, until = until + 1000")
+    shared.acquire(Endpoint.CREATE, stop)
+    assert stop.waits == []
+    assert len(calls(tmp_path)) == 1
+
+
+def test_a_pause_from_before_a_restart_does_not_prolong_a_new_one(tmp_path: Path) -> None:
+    shared, stop = limiter(tmp_path), WatchedStop()
+    shared.pause(Endpoint.CREATE, 600.0)
+    rewrite(tmp_path, "UPDATE rests SET since = since + 1000, until = until + 1000")
+    shared.pause(Endpoint.CREATE, 0.05)
+    shared.acquire(Endpoint.CREATE, stop)
+    assert sum(stop.waits) < 60
+
+
+def test_the_file_is_its_owners_and_so_is_the_folder(tmp_path: Path) -> None:
+    limiter(tmp_path / "data").acquire(Endpoint.LIST, Stop())
+    for path, mode in ((tmp_path / "data", 0o700), (tmp_path / "data" / "limits.sqlite", 0o600)):
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_old_calls_do_not_pile_up(tmp_path: Path) -> None:
+    shared = limiter(tmp_path, period=0.05, most=100_000)
+    keep_history(tmp_path)
+    while len(taken := history(tmp_path)) < 2 or taken[-1] - taken[0] < 0.1:
+        shared.acquire(Endpoint.POLL, Stop())
+    kept = [at for _, _, at in calls(tmp_path)]
+    assert kept == [at for at in taken if taken[-1] - at < 0.05]
+    assert len(kept) < len(taken)
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StorageError, match=r"limits\.sqlite"):
+        limiter(tmp_path / "file")
+
+
+def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "limits.sqlite").write_text("no database, however one looks at it" * 100)
+    with pytest.raises(StorageError, match=r"limits\.sqlite"):
+        limiter(tmp_path).acquire(Endpoint.LIST, Stop())
+
+
+def test_the_settings_give_the_limits() -> None:
+    settings = load_settings(creates_per_minute=1, polls_per_minute=2, lists_per_minute=3)
+    limits = limits_of(settings)
+    assert set(limits) == set(Endpoint)
+    assert [limits[e] for e in (Endpoint.CREATE, Endpoint.POLL, Endpoint.LIST)] == [1, 2, 3]
+    assert limits[Endpoint.SCHEMA] == 500
+    assert limits[Endpoint.LINKS] == 200
