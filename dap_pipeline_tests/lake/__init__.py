@@ -1,0 +1,1 @@
+"""Tests of dap_pipeline.lake."""
