@@ -32,6 +32,7 @@ class WatchedRun:
 
     @property
     def done(self) -> int:
+        """Tables that were taken so far."""
         return self.loaded + self.unchanged
 
     def note(self, entry: EventLogEntry) -> None:
@@ -65,6 +66,7 @@ def _words_of(failure: StepFailureData) -> str:
 
 @contextmanager
 def progress_of(run: WatchedRun, console: Console) -> Iterator[Callable[[], None]]:
+    """Give what to call when the run went on: it moves a bar on a terminal, else writes lines."""
     if not console.is_terminal:
         yield _LinesNowAndThen(run, console)
         return

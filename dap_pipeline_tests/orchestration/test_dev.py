@@ -5,10 +5,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pydantic import SecretStr
 from starlette.responses import JSONResponse, Response
 
+from dap_pipeline.dap.catalogue import load_catalogue
 from dap_pipeline.errors import ConfigurationError, MissingCredentialsError
 from dap_pipeline.orchestration.dev import run_dev
 from dap_pipeline.orchestration.home import environment_of
@@ -102,9 +104,13 @@ def test_without_credentials_the_embedded_service_is_started_and_ended(tmp_path:
         run_id = ui.launch(("canvas", "courses"))
         assert ui.ended(run_id, 90) == "SUCCESS"
         assert (tmp_path / "data" / "sandbox" / "lake" / "canvas" / "courses").is_dir()
-        assert (tmp_path / ".dagster" / "sandbox").is_dir()
+        in_flight = ui.launch(*[(n.namespace, n.table) for n in load_catalogue().names("catalog")])
+        until(lambda: ui.status(in_flight) == "STARTED" or None, 60)
     assert ui.process.returncode == 0
     assert not processes_below(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path / ".dagster" / "sandbox")) as history:
+        assert {run.run_id for run in history.get_runs()} >= {run_id, in_flight}
+        assert all(run.is_finished for run in history.get_runs())
     assert "the embedded service, with a made-up school" in (tmp_path / "dev.log").read_text()
 
 
