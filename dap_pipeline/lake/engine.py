@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from types import TracebackType
@@ -17,11 +18,14 @@ from dap_pipeline.dap.models import TableName, VersionedSchema
 from dap_pipeline.dap.progress import Listener, silent
 from dap_pipeline.dap.schema_book import SchemaBook
 from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.errors import UnknownTableError
 from dap_pipeline.lake.load import LoadOptions, TableLoader
 from dap_pipeline.lake.records import LoadResult
 from dap_pipeline.lake.staging import Staging
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.settings import Settings
+
+_LOG = logging.getLogger(__name__)
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -140,12 +144,7 @@ class Engine:
             DapPipelineError: a namespace could not be listed.
         """
         work = Stop(stop)
-        wanted = namespaces or self.catalogue().namespaces
-        names = [
-            TableName(namespace, table)
-            for namespace in wanted
-            for table in self.client.list_tables(namespace, work)
-        ]
+        names = self._listed(namespaces, work)
         got = for_each(
             names,
             self._fresh_schema,
@@ -153,12 +152,26 @@ class Engine:
             listener=listener,
             stop=work,
         )
-        failed = {name.namespace for name in got.failures}
-        for namespace in wanted:
-            if namespace not in failed:
-                schemas = {n.table: s for n, s in got.results.items() if n.namespace == namespace}
+        for namespace in dict.fromkeys(name.namespace for name in names):
+            wanted = {name for name in names if name.namespace == namespace}
+            if wanted <= got.results.keys():
+                schemas = {name.table: got.results[name] for name in wanted}
                 save_namespace(self.settings.catalogue_dir, namespace, schemas)
         return got
+
+    def _listed(self, namespaces: Sequence[str] | None, stop: Stop) -> list[TableName]:
+        """List the tables of the namespaces; a known one that the account lacks is passed over."""
+        names: list[TableName] = []
+        for namespace in namespaces or self.catalogue().namespaces:
+            try:
+                tables = self.client.list_tables(namespace, stop)
+            except UnknownTableError:
+                if namespaces:
+                    raise
+                _LOG.warning("DAP lists no namespace %s for this account", namespace)
+            else:
+                names += [TableName(namespace, table) for table in tables]
+        return names
 
     def _fresh_schema(self, name: TableName, stop: Stop) -> VersionedSchema:
         schema = self.client.schema(name, stop)

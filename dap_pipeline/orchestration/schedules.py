@@ -83,7 +83,7 @@ def _refresh(engine: "Engine", namespace: str, log: dg.DagsterLogManager) -> lis
     return list(refreshed.failures.values())
 
 
-@dg.job(name="refresh_catalogue")
-def refresh_catalogue() -> None:
+@dg.job
+def refresh_table_list() -> None:
     """Asks DAP which tables there are and what columns they have; loads no data."""
     ask_dap_for_tables()

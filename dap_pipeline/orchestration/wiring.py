@@ -11,7 +11,7 @@ from dap_pipeline.orchestration.resources import DapResource, WarehouseResource
 from dap_pipeline.orchestration.schedules import (
     build_refresh_jobs,
     build_schedules,
-    refresh_catalogue,
+    refresh_table_list,
 )
 from dap_pipeline.orchestration.tables import build_table_assets
 from dap_pipeline.settings import Settings
@@ -34,7 +34,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 lake_dir=str(settings.lake_dir), file=str(settings.warehouse_file)
             ),
         },
-        jobs=[*jobs, refresh_catalogue],
+        jobs=[*jobs, refresh_table_list],
         schedules=build_schedules(jobs),
         sensors=[build_registration_sensor()],
         executor=build_executor(settings),

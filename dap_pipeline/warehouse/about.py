@@ -29,7 +29,7 @@ class _Field:
 
 _PLACE = (
     _Field("namespace", "VARCHAR NOT NULL", "Namespace of the table, which is its schema here."),
-    _Field("table", "VARCHAR NOT NULL", "Name of the table."),
+    _Field("table_name", "VARCHAR NOT NULL", "Name of the table."),
 )
 _LOAD = (
     _Field("version", "BIGINT NOT NULL", "Version of the table in the lake after the load."),

@@ -170,6 +170,13 @@ def test_refresh_catalogue_keeps_what_dap_lists(shell: Shell) -> None:
     assert sorted(f.stem for f in kept.iterdir()) == ["everything", "nothing", "users"]
 
 
+def test_refresh_catalogue_passes_over_a_namespace_that_the_account_lacks(shell: Shell) -> None:
+    done = shell.run("refresh-catalogue")
+    assert done.returncode == 0, done.stderr
+    assert "DAP lists no namespace catalog for this account" in done.stderr
+    assert "4 schemas kept" in done.stdout
+
+
 def test_everything_in_the_data_folder_is_private(shell: Shell) -> None:
     load_all(shell)
     data = shell.folder / "data"

@@ -13,7 +13,7 @@ from .school import failures_of, words_of
 
 
 def refresh(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    job = definitions.resolve_job_def("refresh_catalogue")
+    job = definitions.resolve_job_def("refresh_table_list")
     return job.execute_in_process(instance=instance, raise_on_error=False)
 
 

@@ -32,7 +32,7 @@ def test_dap_tables_tells_what_is_there_how_fresh_and_from_which_job(
     build_warehouse(lake, file)
     assert query(
         file,
-        'SELECT namespace, "table", rows, bytes, files, as_of, committed_at, kind, job_id, '
+        'SELECT namespace, table_name, rows, bytes, files, as_of, committed_at, kind, job_id, '
         "schema_version, version, key, description FROM dap.tables ORDER BY ALL LIMIT 1",
     ) == [
         (
@@ -61,7 +61,7 @@ def test_dap_loads_tells_every_load_of_every_table(lake: Lake, file: Path) -> No
     second = publish(lake, COURSES, courses_schema(), [ROW, ROW | {"id": "2"}], at=NEXT)
     publish(lake, WEB_LOGS, schema({}), [])
     build_warehouse(lake, file)
-    loads = "SELECT job_id, as_of, since, rows FROM dap.loads WHERE \"table\" = 'courses'"
+    loads = "SELECT job_id, as_of, since, rows FROM dap.loads WHERE table_name = 'courses'"
     assert query(file, f"{loads} ORDER BY version") == [
         (first.load.job_id, AT, None, 1),
         (second.load.job_id, NEXT, None, 2),
@@ -75,7 +75,7 @@ def test_dap_columns_tells_every_column(lake: Lake, file: Path) -> None:
     found = query(
         file,
         "SELECT name, type, dap_type, key, required, description, members FROM dap.columns "
-        "WHERE namespace = 'canvas' AND \"table\" = 'courses' ORDER BY position",
+        "WHERE namespace = 'canvas' AND table_name = 'courses' ORDER BY position",
     )
     assert [row[0] for row in found] == [
         "id",
