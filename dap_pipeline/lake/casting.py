@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
-from dap_pipeline.lake.physical import PARSED_JSON, Found
+from dap_pipeline.lake.physical import PARSED_JSON, Found, pointer
 from dap_pipeline.lake.sql import identifier, literal
 
 _INTEGERS = {
@@ -115,8 +115,8 @@ class Caster:
 
     def _instant(self, text: str) -> str:
         usual = (
-            f"{text}[11] = 'T' AND suffix({text}, 'Z') AND (strlen({text}) = 20"
-            f" OR (strlen({text}) <= 27 AND {text}[20] = '.'))"
+            f"position('T' IN {text}) = 11 AND suffix({text}, 'Z') AND (strlen({text}) = 20"
+            f" OR (strlen({text}) <= 27 AND position('.' IN {text}) = 20))"
         )
         unsigned = f"ltrim({text}, '+')"
         return self._cases(
@@ -202,7 +202,7 @@ def as_parsed(found: Found) -> Found:
 def member_of(found: Found, member: Member) -> Found | None:
     """Find a member of a struct or JSON object; None if the part does not have it."""
     if found.type == PARSED_JSON:
-        return Found(f"json_extract({found.sql}, {_pointer(member.name)})", PARSED_JSON)
+        return Found(f"json_extract({found.sql}, {literal(pointer(member.name))})", PARSED_JSON)
     physical = found.type.member(member.name)
     return None if physical is None else Found(physical.of(found.sql), physical.type)
 
@@ -237,7 +237,3 @@ def not_object(parsed: str, target: ColumnType) -> str:
         f"NOT (coalesce(json_type({parsed}), 'NULL') = 'NULL' OR (json_type({parsed}) = 'OBJECT'"
         f" AND list_has_all({known}, {keys}) AND len(list_distinct({keys})) = len({keys})))"
     )
-
-
-def _pointer(name: str) -> str:
-    return literal("/" + name.replace("~", "~0").replace("/", "~1"))

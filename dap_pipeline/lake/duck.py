@@ -42,6 +42,8 @@ def connect(options: RewriteOptions) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(":memory:", config=config) as connection:
             connection.execute("SET TimeZone = 'UTC'")
+            # DuckDB 2 draws one into the output of a query that takes longer than two seconds.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
     finally:
         with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dap_pipeline.errors import MisfitError
+from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
 from dap_pipeline.lake.columns import Section, TableShape
 from dap_pipeline.lake.parts import misfit
 
@@ -27,22 +28,44 @@ def inspect_lines(part: Path, shape: TableShape) -> None:
     Raises:
         MisfitError: a line is not; it names the line.
     """
-    known = {
-        section.value: {c.source for c in shape.columns if c.section is section}
-        for section in Section
-    }
+    kind = _record_type(shape)
     for number, record in records(part):
-        for section, fields in record.items():
-            if section not in known:
-                raise misfit(part, section, "is not in the table's schema", number)
-            if fields is None:
-                continue
-            if not isinstance(fields, dict):
-                raise misfit(part, section, "is not an object", number)
-            unknown = fields.keys() - known[section]
-            if unknown:
-                name = f"{section}.{min(unknown)}"
-                raise misfit(part, name, "is not in the table's schema", number)
+        fault = _fault(record, kind, ())
+        if fault is not None:
+            place, what = fault
+            raise misfit(part, ".".join(place), what, number)
+
+
+def _record_type(shape: TableShape) -> ColumnType:
+    sections = []
+    for section in Section:
+        fields = [c for c in shape.columns if c.section is section]
+        members = tuple(Member(column.source, column.type) for column in fields)
+        sections.append(Member(section.value, ColumnType(Kind.STRUCT, members=members)))
+    return ColumnType(Kind.STRUCT, members=tuple(sections))
+
+
+def _fault(
+    value: Any, kind: ColumnType, place: tuple[str, ...]
+) -> tuple[tuple[str, ...], str] | None:
+    """Find an object or list that is none, or has a property that the schema lacks."""
+    if value is None:
+        return None
+    faults: Iterator[tuple[tuple[str, ...], str] | None] = iter(())
+    if kind.kind is Kind.STRUCT:
+        if not isinstance(value, dict):
+            return place, "is not an object"
+        members = {member.name: member.type for member in kind.members}
+        unknown = value.keys() - members
+        if unknown:
+            return (*place, min(unknown)), "is not in the table's schema"
+        faults = (_fault(inner, members[name], (*place, name)) for name, inner in value.items())
+    elif kind.item is not None:
+        if not isinstance(value, list):
+            return place, "is not a list"
+        item = kind.item
+        faults = (_fault(inner, item, place) for inner in value)
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def records(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dap_pipeline.lake.sql import identifier
+from dap_pipeline.lake.sql import identifier, literal
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,16 @@ class Physical:
     name: str
     members: tuple[PhysicalMember, ...] = ()
     item: Physical | None = None
+
+    @property
+    def sql(self) -> str:
+        """The type as DuckDB writes it; not for MAP."""
+        if self.item is not None:
+            return f"{self.item.sql}[]"
+        if self.members:
+            inner = (f"{identifier(m.duckdb_name)} {m.type.sql}" for m in self.members)
+            return f"STRUCT({', '.join(inner)})"
+        return self.name
 
     @property
     def is_nested(self) -> bool:
@@ -39,7 +49,12 @@ class PhysicalMember:
 
     def of(self, expression: str) -> str:
         """Write the SQL that takes the member out of a struct."""
-        return f"struct_extract({expression}, {_text(self.duckdb_name)})"
+        return f"struct_extract({expression}, {literal(self.duckdb_name)})"
+
+
+def pointer(name: str) -> str:
+    """Write one step of a JSON pointer."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True)
@@ -52,12 +67,3 @@ class Found:
 
 VARCHAR = Physical("VARCHAR")
 PARSED_JSON = Physical("JSON")
-
-
-def column(name: str) -> str:
-    """Write the SQL of a column of the part."""
-    return identifier(name)
-
-
-def _text(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"

@@ -18,13 +18,14 @@ import duckdb
 from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import META_ACTION, Column, TableShape
+from dap_pipeline.lake.counting import has_unknown_properties, nested_cells, tally
 from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.exact_numbers import has_wide_decimals, with_exact_numbers
 from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.inspecting import inspect_lines
 from dap_pipeline.lake.locating import locate
 from dap_pipeline.lake.parts import Parts, may_not_be_missing, misfit
-from dap_pipeline.lake.read_jsonl import has_unknown_properties, jsonl_parts, tally
+from dap_pipeline.lake.read_jsonl import jsonl_parts, lines_of
 from dap_pipeline.lake.read_parquet import count_rows, parquet_parts
 from dap_pipeline.lake.records import LoadKind
 from dap_pipeline.lake.sql import identifier, literal
@@ -162,21 +163,21 @@ class _Rewriting:
     def _count_lines(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
         if not self.parts:
             return 0
-        lines = tally(connection, self.parts)
-        same = lines.strange == 0 and lines.cells == self._cells(connection, footer)
-        if not same and has_unknown_properties(connection, self.parts, self.shape):
+        lines = lines_of(self.parts)
+        counted = tally(connection, lines, self.shape)
+        same = counted.strange == 0 and counted.cells == self._cells(connection, footer)
+        if not same and has_unknown_properties(connection, lines, self.shape):
             for part in self.parts:
                 inspect_lines(part, self.shape)
             raise MisfitError("the parts have a property that is not in the table's schema")
-        return lines.rows
+        return counted.rows
 
     def _cells(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
         """Count the cells that are not null in the file."""
         cells = sum(footer.rows - nulls for nulls in footer.nulls.values())
-        nested = [c.name for c in self.shape.columns if c.kind in (Kind.STRUCT, Kind.LIST)]
+        nested = nested_cells(self.shape)
         if nested:
-            counts = ", ".join(f"count({identifier(name)})" for name in nested)
-            cells += sum(fetch(connection, f"SELECT {counts} FROM {self._written}")[0])
+            cells += sum(fetch(connection, f"SELECT {', '.join(nested)} FROM {self._written}")[0])
         return cells
 
     def _described(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> WrittenFile:

@@ -78,6 +78,7 @@ _WRONG_IN_JSON: list[tuple[dict[str, Any], str]] = [
     (DATE, '"2023-02-30"'),
     (DATE, '"epoch"'),
     (object_of(a=INT64), '{"a": 1, "b": 2}'),
+    (object_of(a=object_of(b=INT64)), '{"a": {"b": 1, "c": 2}}'),
     (object_of(a=INT64), '{"a": "x"}'),
     (object_of(a=INT64), "[1]"),
     (object_of(a=INT64), "5"),
