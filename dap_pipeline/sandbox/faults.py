@@ -100,6 +100,10 @@ class Faults(Interceptor):
         """Count the requests that were struck."""
         return Counter(strike.call.endpoint for strike in self.strikes)
 
+    def jobs_of(self, table: str) -> set[str]:
+        """Name all jobs that a table ever had."""
+        return {job_id for job_id, its_table in self._tables.items() if its_table == table}
+
     async def answer(self, call: Call, proceed: Proceed) -> Response:
         """Strike the request with the first fault that it fits."""
         with self._lock:

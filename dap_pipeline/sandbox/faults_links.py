@@ -8,7 +8,6 @@ stranger.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,8 +82,3 @@ def links_lacking_one() -> Effect:
         return {"urls": {name: answer["urls"][name] for name in names[:-1]}}
 
     return changed_json(change)
-
-
-def links_in(body: bytes) -> list[str]:
-    """List the links of an answer."""
-    return [link["url"] for link in json.loads(body)["urls"].values()]

@@ -70,6 +70,8 @@ class Store:
         if threads is not None:
             config["threads"] = threads
         self._connection = duckdb.connect(str(self.path), config=config)
+        # DuckDB 2 draws one on standard output, where the service prints its address.
+        self._connection.execute("SET enable_progress_bar = false")
         self.path.chmod(0o600)
         self._connection.execute(_SYSTEM_TABLES)
         self._writing = threading.RLock()

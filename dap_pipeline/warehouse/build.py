@@ -91,6 +91,8 @@ def _write(built: Path, lake: Lake, tables: list[PublishedTable]) -> None:
         str(built), config={"storage_compatibility_version": _STORAGE_VERSION}
     )
     try:
+        # DuckDB 2 draws one on standard output when a statement takes long.
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("BEGIN")
         for schema in sorted({SCHEMA, *(table.name.namespace for table in tables)}):
             connection.execute(f"CREATE SCHEMA {identifier(schema)}")
