@@ -81,7 +81,9 @@ def cli(
             err=True,
         )
     console = Console(stderr=True, force_terminal=False if non_interactive else None)
-    _log_to(console, logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    _log_to(
+        context, console, logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    )
     given = {"api_url": base_url, "client_id": client_id, "client_secret": client_secret}
     context.obj = Globals(
         overrides={name: value for name, value in given.items() if value is not None},
@@ -91,17 +93,21 @@ def cli(
     )
 
 
-def _log_to(console: Console, level: int) -> None:
+def _log_to(context: click.Context, console: Console, level: int) -> None:
     """Write the log to standard error: above the bars where there are some."""
     handler: logging.Handler = logging.StreamHandler()
     form = "%(levelname)s: %(message)s"
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_path=False)
         form = "%(message)s"
-    logging.basicConfig(level=level, format=form, handlers=[handler], force=True)
-    # These two log the addresses that they call, signed links among them.
-    for noisy in ("urllib3", "requests"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    handler.setFormatter(logging.Formatter(form))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    # Several runs in one process, as in tests, each write to their own standard error.
+    context.call_on_close(lambda: root.removeHandler(handler))
+    context.call_on_close(lambda: root.setLevel(before))
 
 
 for verb in (

@@ -14,6 +14,7 @@ from dap_pipeline.errors import StorageError
 __all__ = ["make_files_private", "make_private", "refused_by_storage", "storage_errors", "sync"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SIGNS_OF_FULL = ("no space left", "disk quota", "file too large", "os error 28")
 
 
 def make_files_private(folder: Path) -> None:
@@ -39,7 +40,7 @@ def storage_errors(doing: str) -> Iterator[None]:
 def refused_by_storage(text: str) -> str | None:
     """Name the reason if an error text of DuckDB or delta-rs tells of a full or closed disk."""
     lowered = text.lower()
-    if "no space left" in lowered or "disk quota" in lowered or "os error 28" in lowered:
+    if any(sign in lowered for sign in _SIGNS_OF_FULL):
         return "the disk is full"
     if "permission denied" in lowered or "read-only file system" in lowered:
         return "it may not be written"

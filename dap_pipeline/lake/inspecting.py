@@ -110,8 +110,11 @@ def _lines(part: Path) -> Iterator[tuple[int, bytes]]:
     zipped = part.name.endswith(".gz")
     try:
         with gzip.open(part, "rb") if zipped else part.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
+            number = 0
+            # One byte more than allowed is enough to see that a line is too long.
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if line.strip() or len(line) > LONGEST_LINE:
                     yield number, line
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise MisfitError(f"{part.name} is not a whole gzip file") from None
