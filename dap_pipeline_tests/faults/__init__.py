@@ -1,0 +1,1 @@
+"""The fault suite: what goes wrong outside, and what must become of it."""

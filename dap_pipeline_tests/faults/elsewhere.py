@@ -1,0 +1,59 @@
+"""Faults that tests of other rooms prove already; a test looks whether they are still there."""
+
+from __future__ import annotations
+
+from .proving import CRASHES, SECRETS, Proof
+
+ELSEWHERE = (
+    Proof(
+        "Names and redirects",
+        "a redirect of a download from https to http",
+        "Is refused: the data would travel in clear.",
+        (
+            "dap_pipeline_tests/dap/test_transfer_redirects.py"
+            "::test_a_redirect_from_https_to_an_open_address_is_refused",
+        ),
+    ),
+    Proof(
+        "Schemas and values",
+        "the schema has changed, but the job's version was kept",
+        "Reads the parts by the job's version.",
+        (
+            "dap_pipeline_tests/dap/test_schema_book.py"
+            "::test_an_older_version_is_known_when_it_was_kept",
+        ),
+    ),
+    Proof(
+        "Schemas and values",
+        "parts differ in their types, or lack a column that is not required",
+        "Casts each part on its own to the type of the schema; what a part lacks is NULL there.",
+        (
+            "dap_pipeline_tests/lake/test_rewrite.py"
+            "::test_parts_may_differ_in_types_and_lack_columns",
+        ),
+    ),
+    Proof(
+        CRASHES,
+        "another load, from another machine, commits first",
+        "The load fails with ConcurrentLoadError and changes nothing.",
+        ("dap_pipeline_tests/lake/test_tables.py::test_a_load_that_was_overtaken_changes_nothing",),
+    ),
+    Proof(
+        CRASHES,
+        "the machine was started anew and counts its seconds from nought",
+        "Forgets the calls and rests that seem to lie in the future.",
+        (
+            "dap_pipeline_tests/dap/test_limits.py"
+            "::test_calls_and_pauses_from_before_a_restart_of_the_machine_are_forgotten",
+        ),
+    ),
+    Proof(
+        SECRETS,
+        "a Dagster run whose steps are processes of their own",
+        "Its history on the disk holds no secret, token or signature.",
+        (
+            "dap_pipeline_tests/orchestration/test_runs.py"
+            "::test_no_secret_token_or_link_is_written_to_dagsters_history",
+        ),
+    ),
+)
