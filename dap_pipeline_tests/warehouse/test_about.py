@@ -32,7 +32,7 @@ def test_dap_tables_tells_what_is_there_how_fresh_and_from_which_job(
     build_warehouse(lake, file)
     assert query(
         file,
-        'SELECT namespace, table_name, rows, bytes, files, as_of, committed_at, kind, job_id, '
+        "SELECT namespace, table_name, rows, bytes, files, as_of, committed_at, kind, job_id, "
         "schema_version, version, key, description FROM dap.tables ORDER BY ALL LIMIT 1",
     ) == [
         (
