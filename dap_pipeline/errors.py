@@ -145,7 +145,18 @@ class CancelledError(DapPipelineError):
 
 
 class DapError(DapPipelineError):
-    """DAP refused, failed or could not be reached."""
+    """DAP refused, failed or could not be reached; ``retry_after`` is in seconds, where told."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        retry_after: float | None = None,
+        advice: str | None = None,
+        place: Place | None = None,
+    ) -> None:
+        super().__init__(what, advice=advice, place=place)
+        self.retry_after = retry_after
 
 
 class UnreachableError(DapError):
@@ -168,34 +179,12 @@ class RateLimitedError(DapError):
     retryable = True
     advice = "Wait a minute; if other programs use the same credentials, run them at other times."
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        retry_after: float | None = None,
-        advice: str | None = None,
-        place: Place | None = None,
-    ) -> None:
-        super().__init__(what, advice=advice, place=place)
-        self.retry_after = retry_after
-
 
 class ServerError(DapError):
     """DAP or its gateway failed (HTTP 5xx)."""
 
     retryable = True
     advice = "Run it again later; if it lasts, give Instructure's support the uuid."
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        retry_after: float | None = None,
-        advice: str | None = None,
-        place: Place | None = None,
-    ) -> None:
-        super().__init__(what, advice=advice, place=place)
-        self.retry_after = retry_after
 
 
 class TokenRefusedError(DapError):

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import AliasChoices, SecretStr
+from pydantic import SecretStr
 
 from dap_pipeline.errors import ConfigurationError, StorageError
-from dap_pipeline.settings import Settings
+from dap_pipeline.settings import Settings, variable_of
 
 MODULE = "dap_pipeline.definitions"
 LOCATION = "dap_pipeline"
@@ -110,15 +110,8 @@ def environment_of(settings: Settings) -> dict[str, str]:
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     plain = settings.model_dump(mode="json")
     secret = settings.client_secret.get_secret_value()
-    named = {_variable(name): plain[name] for name in type(settings).model_fields}
+    named = {variable_of(name): plain[name] for name in type(settings).model_fields}
     return {name: _text(value) for name, value in named.items()} | {"DAP_CLIENT_SECRET": secret}
-
-
-def _variable(field: str) -> str:
-    alias = Settings.model_fields[field].validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return f"DAP_PIPELINE_{field.upper()}"
 
 
 def _text(value: object) -> str:

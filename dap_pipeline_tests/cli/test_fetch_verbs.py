@@ -55,6 +55,21 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+def by_the_official_client(official_dap: Path, shell: Shell, words: list[str]) -> dict[str, bytes]:
+    """Give the files that Instructure's own program leaves for the same words."""
+    folder = shell.folder / "official"
+    folder.mkdir()
+    subprocess.run(
+        [str(official_dap), "--no-tracking", "--non-interactive", *words],
+        cwd=folder,
+        env={**shell.environment, "HOME": str(folder)},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return tree(folder / "downloads")
+
+
 @pytest.mark.parametrize("format_name", ["jsonl", "csv", "tsv", "parquet"])
 def test_snapshot_leaves_the_same_files_as_the_official_client(
     official_dap: Path, sandbox: RunningSandbox, shell: Shell, format_name: str
@@ -63,18 +78,9 @@ def test_snapshot_leaves_the_same_files_as_the_official_client(
     words += ["--format", format_name]
     ours = shell.run(*words)
     assert ours.returncode == 0, ours.stderr
-    theirs = shell.folder / "official"
-    theirs.mkdir()
-    subprocess.run(
-        [str(official_dap), "--no-tracking", "--non-interactive", *words],
-        cwd=theirs,
-        env={**shell.environment, "HOME": str(theirs)},
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
-    assert tree(shell.folder / "downloads") == tree(theirs / "downloads")
-    assert len(tree(shell.folder / "downloads")) == 4
+    files = tree(shell.folder / "downloads")
+    assert len(files) == 4
+    assert files == by_the_official_client(official_dap, shell, words)
 
 
 def test_incremental_leaves_the_same_files_as_the_official_client(
@@ -83,19 +89,9 @@ def test_incremental_leaves_the_same_files_as_the_official_client(
     words = ["incremental", "--namespace", "canvas", "--table", "users", "--format", "tsv"]
     words += ["--since", "2026-11-19T01:00:00+01:00"]
     assert shell.run(*words).returncode == 0
-    theirs = shell.folder / "official"
-    theirs.mkdir()
-    subprocess.run(
-        [str(official_dap), "--no-tracking", "--non-interactive", *words],
-        cwd=theirs,
-        env={**shell.environment, "HOME": str(theirs)},
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
     ours = tree(shell.folder / "downloads")
     assert ours
-    assert ours == tree(theirs / "downloads")
+    assert ours == by_the_official_client(official_dap, shell, words)
 
 
 def test_a_second_snapshot_downloads_nothing(sandbox: RunningSandbox, shell: Shell) -> None:
