@@ -58,24 +58,31 @@ class Finished:
     memory: int
 
 
+# A process counts the memory of the one that started it, from before its program was loaded: so it
+# is started by a small one, which tells what its child has held.
+_WATCHED = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+"""
+
+
 def run(school: School, work: Path, verb: str) -> Finished:
     """Fetch the table in a process of its own."""
     words = [verb, "--namespace", "canvas", "--table", "users", "--json"]
     small = {"DAP_PIPELINE_SOURCE_FORMAT": "jsonl", "DAP_PIPELINE_DUCKDB_MEMORY": "100MB"}
-    with (work / "out").open("w+") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dap_pipeline.cli", *words],
-            cwd=work,
-            env={**os.environ, **school.environment(work / "data", **small)},
-            stdout=out,
-            stderr=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        rows = json.load(out)
+    command = [sys.executable, "-m", "dap_pipeline.cli", *words]
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED, *command],
+        cwd=work,
+        env={**os.environ, **school.environment(work / "data", **small)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, memory = map(int, done.stderr.splitlines()[-1].split())
     scale = 1 if sys.platform == "darwin" else 1024
-    return Finished(process.returncode, rows, usage.ru_maxrss * scale)
+    return Finished(code, json.loads(done.stdout), memory * scale)
 
 
 @proves(
