@@ -13,18 +13,21 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from . import errors
 from .clock import Clock, instant_text
+from .dating import Dating
 from .errors import ApiError
 from .interceptors import Call, Interceptor, Proceed
 from .jobs import Jobs
+from .life import Life
 from .limits import Endpoint, RateLimiter, RequestCounts
 from .objects import LinkError, Links, object_response
-from .queries import parse_advance, parse_object_ids, parse_query
+from .queries import parse_advance, parse_change, parse_object_ids, parse_query
 from .store import Store, StoredTable
 from .tokens import Tokens
 
@@ -43,6 +46,7 @@ class Service:
     jobs: Jobs
     links: Links
     advance_school: AdvanceSchool
+    life: Life
     interceptors: Sequence[Interceptor] = ()
     counts: RequestCounts = field(default_factory=RequestCounts)
     _advancing: threading.Lock = field(default_factory=threading.Lock)
@@ -99,9 +103,14 @@ def create_app(service: Service) -> Starlette:
         route("POST", "/dap/object/url", Endpoint.OBJECT_URL, _object_url),
         route("GET", "/objects/{job_id}/{file_name}", Endpoint.OBJECT, _object),
         own_route("POST", "/sandbox/advance", _advance),
+        own_route("POST", "/sandbox/change", _change),
         own_route("GET", "/sandbox/requests", _requests),
     ]
-    return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Dating, clock=service.clock)],
+        exception_handlers={HTTPException: _no_route},
+    )
 
 
 async def _answer(
@@ -186,11 +195,28 @@ def _object(service: Service, received: Received) -> Response:
 
 
 def _advance(service: Service, received: Received) -> Response:
+    _check_owner(service, received)
+    hours, steps = parse_advance(received.body)
+    return JSONResponse({"now": instant_text(service.advance(hours, steps))})
+
+
+def _change(service: Service, received: Received) -> Response:
+    _check_owner(service, received)
+    table, what, rows = parse_change(received.body)
+    try:
+        change = service.life.make(table, what, rows)
+    except LookupError:
+        raise errors.not_found("table", table) from None
+    except ValueError as error:
+        raise errors.impossible_change(str(error)) from None
+    fields = {"keys": len(change.keys), "field": change.field}
+    return JSONResponse({"at": instant_text(change.at), **fields})
+
+
+def _check_owner(service: Service, received: Received) -> None:
     headers = received.request.headers
     if not service.tokens.basic_is_valid(headers.get("authorization", "")):
         service.tokens.check(headers)
-    hours, steps = parse_advance(received.body)
-    return JSONResponse({"now": instant_text(service.advance(hours, steps))})
 
 
 def _requests(service: Service, received: Received) -> Response:  # noqa: ARG001

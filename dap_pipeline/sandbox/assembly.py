@@ -14,6 +14,7 @@ from .config import SandboxConfig, SandboxError
 from .interceptors import Interceptor
 from .job_book import JobBook
 from .jobs import Jobs
+from .life import Life
 from .limits import RateLimiter
 from .objects import Links
 from .store import FILE_NAME, Store
@@ -46,6 +47,7 @@ def open_service(
                 jobs,
                 Links(credentials.signing_key, clock),
                 advance or _advance_made_up_school,
+                Life(store, clock, config.seed),
                 interceptors,
             )
 

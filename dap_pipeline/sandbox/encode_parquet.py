@@ -72,6 +72,7 @@ class ParquetPart:
             use_deprecated_int96_timestamps=timestamps is ParquetTimestamps.INT96,
             store_decimal_as_integer=True,
             write_page_index=False,
+            write_page_checksum=True,
         )
 
     def _schema(self) -> pa.Schema:

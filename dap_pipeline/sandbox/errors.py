@@ -76,6 +76,11 @@ def unauthenticated(message: str) -> ApiError:
     return ApiError(401, "AuthenticationError", message)
 
 
+def impossible_change(message: str) -> ApiError:
+    """Refuse a change that no table of its kind can have; only the sandbox is asked for such."""
+    return ApiError(400, "ImpossibleChange", message)
+
+
 def not_found(kind: str, identifier: str) -> ApiError:
     """Refuse a `namespace`, `table`, `job` or `object` that does not exist or has expired."""
     message = f"{kind.capitalize()} does not exist."

@@ -19,6 +19,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
 Choice = TypeVar("Choice", bound=enum.Enum)
 _MOST_HOURS = 24 * 366
 _MOST_STEPS = 1000
+_MOST_ROWS = 100_000
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -129,6 +130,19 @@ def parse_advance(body: bytes) -> tuple[float, int]:
     if not _is_number(steps, int) or not 1 <= steps <= _MOST_STEPS:
         raise _fault(f"steps must be a whole number from 1 to {_MOST_STEPS}.", text, 0)
     return float(hours), int(steps)
+
+
+def parse_change(body: bytes) -> tuple[str, str, int]:
+    """Read table, change and rows from the body of `POST /sandbox/change`; raises ApiError 400."""
+    text, document = _parse_json(body)
+    if not isinstance(document, dict) or document.keys() - {"table", "change", "rows"}:
+        raise _fault("The body must be an object with table, change and rows.", text, 0)
+    table, change, rows = document.get("table"), document.get("change"), document.get("rows", 1)
+    if not isinstance(table, str) or not isinstance(change, str):
+        raise _fault("table and change must be texts.", text, 0)
+    if not _is_number(rows, int) or not 0 <= rows <= _MOST_ROWS:
+        raise _fault(f"rows must be a whole number from 0 to {_MOST_ROWS}.", text, 0)
+    return table, change, int(rows)
 
 
 def _is_number(value: Any, kind: type | UnionType) -> bool:

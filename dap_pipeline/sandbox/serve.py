@@ -15,6 +15,7 @@ from .app import AdvanceSchool, Service, create_app
 from .assembly import BuildSchool, open_service
 from .config import SandboxConfig
 from .interceptors import Interceptor
+from .life import Life, Truth, truth_of
 from .server import answering, listen
 from .store import FILE_NAME
 
@@ -31,6 +32,16 @@ class RunningSandbox:
     def advance(self, hours: float = 4, steps: int = 1) -> datetime:
         """Move the clock on and let the school live that long; tells the new service time."""
         return self.service.advance(hours, steps)
+
+    @property
+    def life(self) -> Life:
+        """Changes to single tables."""
+        return self.service.life
+
+    def truth(self, table: str) -> Truth:
+        """Tell the live rows of a table, named `namespace.table`; LookupError if there is none."""
+        namespace, _, name = table.partition(".")
+        return truth_of(self.service.store, namespace, name)
 
 
 @contextlib.contextmanager

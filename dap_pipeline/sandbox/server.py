@@ -53,6 +53,7 @@ def answering(app: Starlette, listener: socket.socket) -> Iterator[None]:
         access_log=False,
         lifespan="off",
         server_header=False,
+        date_header=False,  # the application tells its own time
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)

@@ -139,23 +139,40 @@ class Store:
         return table
 
     def change_schema(
-        self, namespace: str, name: str, schema: dict[str, Any], version: int
+        self,
+        namespace: str,
+        name: str,
+        schema: dict[str, Any],
+        version: int,
+        cursor: duckdb.DuckDBPyConnection | None = None,
     ) -> None:
-        """Register a newer schema; the caller has already altered the DuckDB table to fit it."""
-        with self.transaction() as cursor:
-            cursor.execute(
+        """Register a newer schema; the caller alters the DuckDB table, with `cursor` if given."""
+        with self._writer(cursor) as writer:
+            writer.execute(
                 "UPDATE sandbox.tables SET schema = ?, version = ?"
                 " WHERE namespace = ? AND name = ?",
                 [json.dumps(schema), version, namespace, name],
             )
 
-    def mark_reloaded(self, namespace: str, name: str, at: datetime) -> None:
+    def mark_reloaded(
+        self,
+        namespace: str,
+        name: str,
+        at: datetime,
+        cursor: duckdb.DuckDBPyConnection | None = None,
+    ) -> None:
         """Remember that the table was rebuilt: increments since before `at` are refused."""
-        with self.transaction() as cursor:
-            cursor.execute(
+        with self._writer(cursor) as writer:
+            writer.execute(
                 "UPDATE sandbox.tables SET reloaded_at = ? WHERE namespace = ? AND name = ?",
                 [naive(at), namespace, name],
             )
+
+    def _writer(
+        self, cursor: duckdb.DuckDBPyConnection | None
+    ) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Join the transaction of a cursor, or make one."""
+        return self.transaction() if cursor is None else contextlib.nullcontext(cursor)
 
     def namespaces(self) -> list[str]:
         """Name the namespaces, sorted."""

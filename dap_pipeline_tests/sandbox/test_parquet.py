@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.encode_parquet import ParquetTimestamps
@@ -138,3 +139,13 @@ def test_instants_can_be_int96_as_older_sparks_write_them(tmp_path: Path) -> Non
     assert part.read().to_pylist()[0]["value"]["created_at"].replace(tzinfo=None) == datetime(
         2026, 1, 2
     )
+
+
+def test_damage_inside_a_page_is_seen(caller: Caller) -> None:
+    (first, *_) = caller.files(caller.ended_job("users", format="parquet"))
+    start = pq.ParquetFile(io.BytesIO(first)).metadata.row_group(0).column(1).data_page_offset
+    place = start + 60
+    damaged = first[:place] + bytes([first[place] ^ 1]) + first[place + 1 :]
+    assert pq.read_table(io.BytesIO(first), page_checksum_verification=True).num_rows == 25
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(io.BytesIO(damaged), page_checksum_verification=True)

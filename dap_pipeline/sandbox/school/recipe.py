@@ -55,7 +55,10 @@ def insert_rows(
     life = _life(known, table, world)
     query = _with_expressions(_with_expressions(query, recipe.columns), life)
     query = _select(query, known | set(life), table, world)
-    connection.execute(f"INSERT INTO {table.sql_name} {query}")
+    # A later schema version may have added columns to the table: they keep their defaults.
+    columns = ", ".join(f'"{column.name}"' for column in (table.key, *table.columns))
+    into = f"{table.sql_name} ({columns}, meta_ts, meta_action)"
+    connection.execute(f"INSERT INTO {into} {query}")
 
 
 def _keep_new_rows(connection: duckdb.DuckDBPyConnection, recipe: Recipe, table: Table) -> int:
