@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo dev test quick check format constraints clean
+.PHONY: help demo dev test quick check bench format constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ check: $(INSTALLED)  ## Run the linters and the strict type checker.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: $(INSTALLED)  ## Measure speed against the official client, and write BENCHMARKS.md.
+	$(BIN)/python -m benchmarks
 
 format: $(INSTALLED)  ## Format the code.
 	$(BIN)/ruff format .

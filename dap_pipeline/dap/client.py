@@ -64,6 +64,7 @@ class _Call(Generic[T]):
     path: str
     read: Callable[[object], T]
     body: object = None
+    table: str = ""
 
 
 class DapClient:
@@ -96,6 +97,7 @@ class DapClient:
             settings.data_dir.absolute() / "limits.sqlite",
             limits_of(settings),
             scope=f"{credentials.client_id}@{host_of(http.base_url)}",
+            count=settings.limits_count,
         )
         return cls(http, credentials, limiter, patience=Patience.from_settings(settings))
 
@@ -117,7 +119,8 @@ class DapClient:
             UnknownTableError: DAP does not know the namespace or the table.
         """
         path = f"{_table_path(name)}/schema"
-        call = _Call(Endpoint.SCHEMA, "GET", path, partial(parse_answer, VersionedSchema))
+        read = partial(parse_answer, VersionedSchema)
+        call = _Call(Endpoint.SCHEMA, "GET", path, read, table=str(name))
         with _unknown_when_not_found(name.namespace, name.table):
             return self._call(call, stop)[0]
 
@@ -128,7 +131,7 @@ class DapClient:
             UnknownTableError: DAP does not know the namespace or the table.
         """
         path = f"{_table_path(name)}/data"
-        call = _Call(Endpoint.CREATE, "POST", path, parse_job, query.body())
+        call = _Call(Endpoint.CREATE, "POST", path, parse_job, query.body(), str(name))
         with _unknown_when_not_found(name.namespace, name.table):
             return Answered(*self._call(call, stop))
 
@@ -169,7 +172,8 @@ class DapClient:
                 if last:
                     raise
             except RateLimitedError as error:
-                self._limiter.pause(call.endpoint, self.patience.wait_after(error, failures=1))
+                rest = self.patience.wait_after(error, failures=1)
+                self._limiter.pause(call.endpoint, rest, table=call.table)
                 raise
         raise AssertionError("the loop above returns or raises")
 
@@ -178,7 +182,7 @@ class DapClient:
         # once more behind the queue, where the first token may have grown old.
         self._login.token()
         queued = time.monotonic()
-        self._limiter.acquire(call.endpoint, stop)
+        self._limiter.acquire(call.endpoint, stop, table=call.table)
         tries.excuse(time.monotonic() - queued)
         token = self._login.token()
         return self.http.send(call.method, call.path, auth=BearerAuth(token), json=call.body), token

@@ -2,13 +2,19 @@
 
 A file gets its name only after it was checked; until then it is ``.NNNNN.partial`` beside it. So a
 download that was interrupted goes on where it stopped, also in another process.
+
+A file goes through two stages: one of the connections, then one of the decoders. While some files
+are decoded, the connections fetch others; as many files as there are connections may be on their
+way through the decoders, then the connections wait too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +26,9 @@ from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes, discard, transfer
 from dap_pipeline.dap.verify import verify_magic, verify_whole
-from dap_pipeline.dap.workers import Workers
+from dap_pipeline.dap.workers import Places, Workers
 from dap_pipeline.errors import (
+    CancelledError,
     DamagedObjectError,
     DapPipelineError,
     LinkExpiredError,
@@ -52,14 +59,18 @@ class Downloader:
 
     def __init__(self, http: Http, *, connections: int, verify: Verify, patience: Patience) -> None:
         self._http = http
-        self._connections = connections
         self._verify = verify
         self._patience = patience
-        self._workers = Workers(connections, "download")
+        self._connections = Places(connections)
+        self._threads = 2 * connections
+        self._workers = Workers(self._threads, "download")
+        # Few threads of their own: each that has ever decoded Parquet keeps memory for the next.
+        self._decoders = Workers(os.cpu_count() or 1, "decode")
 
     def close(self) -> None:
         """Let the threads end."""
         self._workers.close()
+        self._decoders.close()
 
     def fetch(
         self,
@@ -93,11 +104,13 @@ class Downloader:
 
         try:
             # A few at a time, so that a table of many parts does not keep the others waiting.
-            for _ in range(self._connections):
+            for _ in range(self._threads):
                 under_way += submit_next()
             while under_way:
                 outcome = _next_of(ready, stop)
                 under_way -= 1
+                if isinstance(outcome, CancelledError) and not stop.is_set():
+                    continue  # it gave way to a failure that is on its way here
                 if isinstance(outcome, BaseException):
                     raise outcome
                 under_way += submit_next()
@@ -124,8 +137,7 @@ class Downloader:
         most = _size(target.partial)
         while True:
             try:
-                url = links.url(target.object_id)
-                self._fetch_once(target, url, format, on_bytes, stop)
+                self._fetch_once(target, links, format, on_bytes, stop)
             except LinkExpiredError as error:
                 links.forget(target.object_id)
                 tries.failed(error)
@@ -147,13 +159,16 @@ class Downloader:
             stop.wait(tries.wait())
 
     def _fetch_once(
-        self, target: Target, url: str, format: Format, on_bytes: OnBytes, stop: Stop
+        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
     ) -> None:
         partial = target.partial
-        stop.check()
-        measured = transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
+        with self._connections.taken(stop), _stopping_the_others(stop):
+            stop.check()
+            url = links.url(target.object_id)
+            measured = transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
+        closely = self._verify if measured else Verify.FULL
         try:
-            check(partial, format, self._verify if measured else Verify.FULL, stop)
+            self._decoders.result(lambda: check(partial, format, closely, stop), stop)
         except DamagedObjectError:
             discard(partial)
             raise
@@ -174,6 +189,17 @@ def check(path: Path, format: Format, verify: Verify, stop: Stop) -> None:
         verify_whole(path, format, stop)
     else:
         verify_magic(path, format)
+
+
+@contextlib.contextmanager
+def _stopping_the_others(stop: Stop) -> Iterator[None]:
+    """Stop the work at a failure that is final, before another file gets the connection."""
+    try:
+        yield
+    except DapPipelineError as error:
+        if not error.retryable:
+            stop.set()
+        raise
 
 
 def _next_of(

@@ -3,6 +3,10 @@
 DAP counts calls per endpoint and minute and answers 429 to those above the limit
 (developerdocs, "Limits & policies"). A slot is taken at the moment of the call and never ahead of
 it, so a run that is stopped while it waits takes nothing from the others.
+
+A 429 tells that DAP allows less than the setting says, or that somebody else uses the same
+credentials: from then on half as many calls are made, and each minute some more again, up to the
+setting. So the number settles near what DAP allows, whoever else calls.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from pathlib import Path
 from dap_pipeline.dap.disk import make_private
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import StorageError
-from dap_pipeline.settings import Settings
+from dap_pipeline.settings import LimitsCount, Settings
 
 # A call reaches DAP a little after its slot was taken, and not always equally late.
 MARGIN_SECONDS = 0.5
@@ -28,7 +32,13 @@ CREATE TABLE IF NOT EXISTS calls (scope TEXT, endpoint TEXT, at REAL);
 CREATE INDEX IF NOT EXISTS calls_by_endpoint ON calls (scope, endpoint, at);
 CREATE TABLE IF NOT EXISTS rests (scope TEXT, endpoint TEXT, since REAL, until REAL,
     PRIMARY KEY (scope, endpoint));
+CREATE TABLE IF NOT EXISTS learned (scope TEXT, endpoint TEXT, since REAL, calls INTEGER,
+    PRIMARY KEY (scope, endpoint));
 """
+
+
+_Key = tuple[str, str]
+"""Scope and counted endpoint."""
 
 
 class Endpoint(StrEnum):
@@ -59,6 +69,7 @@ class Limiter:
         file: made when missing, readable by its owner only.
         limits: calls that each endpoint allows within ``period`` seconds.
         scope: whose budget it is, for example the client id's public half and the host.
+        count: whether all tables share the budget of an endpoint, or each has its own.
     """
 
     def __init__(
@@ -67,53 +78,77 @@ class Limiter:
         limits: Mapping[Endpoint, int],
         *,
         scope: str = "",
+        count: LimitsCount = LimitsCount.ACCOUNT,
         period: float = 60.0,
         margin: float = MARGIN_SECONDS,
     ) -> None:
         self._file = file
         self._limits = dict(limits)
         self._scope = scope
+        self._count = count
         self._period = period + margin
         self._make_file()
 
-    def acquire(self, endpoint: Endpoint, stop: Stop) -> None:
+    def acquire(self, endpoint: Endpoint, stop: Stop, *, table: str = "") -> None:
         """Wait until a call to the endpoint is allowed, and take its slot.
+
+        Args:
+            endpoint: where the call goes.
+            stop: ends the wait.
+            table: the table that the call names, for budgets that are counted per table.
 
         Raises:
             CancelledError: a stop was asked for meanwhile.
         """
         stop.check()
-        while (seconds := self._try_to_take(endpoint)) > 0:
+        key = self._key(endpoint, table)
+        while (seconds := self._try_to_take(key, self._limits[endpoint])) > 0:
             stop.wait(seconds)
 
-    def pause(self, endpoint: Endpoint, seconds: float) -> None:
-        """Let nobody call the endpoint for so long: DAP has answered 429."""
+    def pause(self, endpoint: Endpoint, seconds: float, *, table: str = "") -> None:
+        """Let nobody call the endpoint for so long, and fewer times after that: it answered 429."""
+        key = self._key(endpoint, table)
         with self._transaction() as db:
             now = _now()
             _forget(db, now, self._period)
+            if _rest(db, key) is None:
+                # Calls that were refused together are one sign and not many.
+                fewer = max(self._allowed(db, key, self._limits[endpoint], now) // 2, 1)
+                db.execute("REPLACE INTO learned VALUES (?, ?, ?, ?)", (*key, now, fewer))
             db.execute(
                 "INSERT INTO rests VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET until = max(until, excluded.until)",
-                (self._scope, endpoint.value, now, now + min(seconds, LONGEST_PAUSE_SECONDS)),
+                (*key, now, now + min(seconds, LONGEST_PAUSE_SECONDS)),
             )
 
-    def _try_to_take(self, endpoint: Endpoint) -> float:
+    def _key(self, endpoint: Endpoint, table: str) -> _Key:
+        per_table = table and self._count is LimitsCount.TABLE
+        return self._scope, f"{endpoint.value} {table}" if per_table else endpoint.value
+
+    def _try_to_take(self, key: _Key, limit: int) -> float:
         """Take a slot, or tell after how many seconds to try again."""
-        key = (self._scope, endpoint.value)
         with self._transaction() as db:
             now = _now()
             _forget(db, now, self._period)
-            rest = db.execute("SELECT until FROM rests WHERE scope = ? AND endpoint = ?", key)
-            if row := rest.fetchone():
-                return max(float(row[0]) - now, 0.001)
+            if (until := _rest(db, key)) is not None:
+                return max(until - now, 0.001)
+            allowed = self._allowed(db, key, limit, now)
             calls = db.execute(
                 "SELECT at FROM calls WHERE scope = ? AND endpoint = ? ORDER BY at DESC LIMIT ?",
-                (*key, self._limits[endpoint]),
+                (*key, allowed),
             ).fetchall()
-            if len(calls) == self._limits[endpoint]:
+            if len(calls) == allowed:
                 return max(float(calls[-1][0]) + self._period - now, 0.001)
             db.execute("INSERT INTO calls VALUES (?, ?, ?)", (*key, now))
             return 0.0
+
+    def _allowed(self, db: sqlite3.Connection, key: _Key, limit: int, now: float) -> int:
+        """Give the calls a minute: the setting, or less while a refusal is remembered."""
+        row = db.execute("SELECT since, calls FROM learned WHERE scope = ? AND endpoint = ?", key)
+        if (learned := row.fetchone()) is None:
+            return limit
+        minutes = int((now - float(learned[0])) / self._period)
+        return min(int(learned[1]) + minutes * max(limit // 10, 1), limit)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -143,6 +178,13 @@ def _forget(db: sqlite3.Connection, now: float, period: float) -> None:
     """Drop what is over, and what comes later than now: it is from before the machine's restart."""
     db.execute("DELETE FROM calls WHERE at <= ? OR at > ?", (now - period, now))
     db.execute("DELETE FROM rests WHERE until <= ? OR since > ?", (now, now))
+    db.execute("DELETE FROM learned WHERE since > ?", (now,))
+
+
+def _rest(db: sqlite3.Connection, key: _Key) -> float | None:
+    """Give the end of the rest that the endpoint is given, if there is one."""
+    row = db.execute("SELECT until FROM rests WHERE scope = ? AND endpoint = ?", key).fetchone()
+    return None if row is None else float(row[0])
 
 
 def _now() -> float:

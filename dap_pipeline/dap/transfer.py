@@ -29,7 +29,7 @@ from dap_pipeline.errors import (
     UnreachableError,
 )
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 20
 _REDIRECTS = 5
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15}|\*)$")

@@ -6,23 +6,26 @@ length; only decoding shows it.
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from isal import isal_zlib
 
 from dap_pipeline.dap.models import Format
+from dap_pipeline.dap.parquet_pages import pages_are_as_written
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import DamagedObjectError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
-_CHUNK = 1 << 20
-_GZIP = 16 + zlib.MAX_WBITS
-# Decoded text that is held at once: a gzip bomb cannot fill memory.
-_INFLATE = 4 << 20
+_GZIP = 16 + isal_zlib.MAX_WBITS
+# Packed bytes, and decoded text, that are held at once: a gzip bomb cannot fill memory, and memory
+# that the processor's cache holds is decoded into twice as fast as megabytes of it.
+_CHUNK = 1 << 16
+_INFLATE = 1 << 18
 _BATCH_ROWS = 16_384
 
 
@@ -50,35 +53,43 @@ def verify_whole(path: Path, format: Format, stop: Stop) -> None:
         DamagedObjectError: it is cut, altered or of another format.
         CancelledError: a stop was asked for meanwhile.
     """
-    verify_magic(path, format)
     if format is Format.PARQUET:
-        _decode_parquet(path, stop)
+        verify_magic(path, format)
+        _check_parquet(path, stop)
     else:
-        _decode_gzip(path, stop)
+        for _ in unpacked(path, stop):
+            pass
 
 
 def _kind(format: Format) -> str:
     return "Parquet" if format is Format.PARQUET else "gzip"
 
 
-def _decode_gzip(path: Path, stop: Stop) -> None:
-    """Decode all members: the format allows several, one after another."""
+def unpacked(path: Path, stop: Stop) -> Iterator[bytes]:
+    """Yield the text of a gzip file, of which all members are decoded.
+
+    Raises:
+        DamagedObjectError: it is cut, altered or no gzip file.
+        CancelledError: a stop was asked for meanwhile.
+    """
+    verify_magic(path, Format.JSONL)
     try:
         with path.open("rb") as file:
             left = file.read(_CHUNK)
             while left:
-                stop.check()
-                left = _decode_member(file, left, stop)
+                left = yield from _decoded_member(file, left, stop)
                 left = left or file.read(_CHUNK)
-    except (zlib.error, EOFError) as error:
+    except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]  # a class, not an instance
         raise DamagedObjectError(f"{path.name} cannot be unpacked ({error})") from None
 
 
-def _decode_member(file: BinaryIO, data: bytes, stop: Stop) -> bytes:
-    """Decode one member and give the bytes behind it that were read already."""
-    decoder = zlib.decompressobj(_GZIP)
+def _decoded_member(file: BinaryIO, data: bytes, stop: Stop) -> Generator[bytes, None, bytes]:
+    """Yield the text of one member and return the bytes behind it that were read already."""
+    decoder = isal_zlib.decompressobj(_GZIP)
+    stop.check()
     text = decoder.decompress(data, _INFLATE)
     while not decoder.eof:
+        yield text
         stop.check()
         data = decoder.unconsumed_tail
         if not data and len(text) < _INFLATE:
@@ -86,12 +97,16 @@ def _decode_member(file: BinaryIO, data: bytes, stop: Stop) -> bytes:
             if not data:
                 raise EOFError("it ends too early")
         text = decoder.decompress(data, _INFLATE)
+    yield text
     return decoder.unused_data
 
 
-def _decode_parquet(path: Path, stop: Stop) -> None:
+def _check_parquet(path: Path, stop: Stop) -> None:
+    """Compare the checksums of the pages; without them, decode the pages."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if pages_are_as_written(path, file.metadata, stop):
+                return
             rows = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
                 stop.check()

@@ -4,10 +4,14 @@ import logging
 import resource
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 
+from dap_pipeline.dap import download as download_module
+from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
     DamagedObjectError,
     LinkExpiredError,
@@ -18,7 +22,7 @@ from dap_pipeline.settings import Verify
 
 from .loads import BODY, Loads, await_threads, download_threads
 from .parts import HASTY, ONCE, SECRET, packed
-from .scripted import Answer, Then, cut, stored
+from .scripted import Answer, Seen, Then, cut, stored
 
 WRONG = bytearray(BODY)
 WRONG[50_000] ^= 1
@@ -211,3 +215,23 @@ def test_threads_end_when_the_downloader_is_closed(loads: Loads) -> None:
     assert download_threads()
     downloader.close()
     await_threads()
+
+
+def test_connections_fetch_other_files_while_some_are_decoded(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third_asked = threading.Event()
+
+    def slowly(path: Path, format: Format, verify: Verify, stop: Stop) -> None:
+        assert third_asked.wait(60)
+
+    def third(seen: Seen) -> Answer:
+        third_asked.set()
+        return stored(BODY)(seen)
+
+    monkeypatch.setattr(download_module, "check", slowly)
+    for name in ("one", "two"):
+        loads.object(name, stored(BODY))
+    loads.object("three", third)
+    fetched = loads.fetch(["one", "two", "three"], loads.downloader(connections=2))
+    assert sorted(fetched) == ["one", "three", "two"]

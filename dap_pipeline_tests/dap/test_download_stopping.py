@@ -43,7 +43,8 @@ def test_connections_are_bounded_over_all_tables(loads: Loads) -> None:
         fetched = list(pool.map(lambda names: loads.fetch(names, shared), tables))
     assert [sorted(names) for names in fetched] == tables
     assert most == 3
-    assert len(download_threads()) <= 3
+    # As many again may be on their way through the decoders.
+    assert len(download_threads()) <= 6
 
 
 def test_one_failure_stops_the_others_and_nothing_is_written_after_it(

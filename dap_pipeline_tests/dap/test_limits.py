@@ -8,14 +8,16 @@ import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from dap_pipeline.dap import limits as limits_module
 from dap_pipeline.dap.limits import Endpoint, Limiter, limits_of
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import CancelledError, StorageError
-from dap_pipeline.settings import load_settings
+from dap_pipeline.settings import LimitsCount, load_settings
 
 from .parts import WatchedStop
 
@@ -242,3 +244,102 @@ def test_the_settings_give_the_limits() -> None:
     assert [limits[e] for e in (Endpoint.CREATE, Endpoint.POLL, Endpoint.LIST)] == [1, 2, 3]
     assert limits[Endpoint.SCHEMA] == 500
     assert limits[Endpoint.LINKS] == 200
+
+
+def test_after_a_429_half_as_many_calls_are_allowed_and_each_minute_some_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = stopped_clock(monkeypatch)
+    shared = limiter(tmp_path, period=60.0, most=40)
+    assert taken_at_once(shared) == 40
+    now.value += 61.0
+    shared.pause(Endpoint.CREATE, 30.0)
+    assert taken_at_once(shared) == 0
+    now.value += 30.0
+    assert taken_at_once(shared) == 20
+    for allowed in (24, 28, 32, 36, 40, 40):
+        now.value += 60.0
+        assert taken_at_once(shared) == allowed
+
+
+def test_calls_that_were_refused_together_count_as_one_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = stopped_clock(monkeypatch)
+    shared = limiter(tmp_path, period=60.0, most=40)
+    for _ in range(8):
+        shared.pause(Endpoint.CREATE, 30.0)
+    now.value += 31.0
+    assert taken_at_once(shared) == 20
+
+
+def test_a_call_a_minute_is_always_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = stopped_clock(monkeypatch)
+    shared = limiter(tmp_path, period=60.0, most=2)
+    for _ in range(3):
+        shared.pause(Endpoint.CREATE, 1.0)
+        now.value += 2.0
+    assert taken_at_once(shared) == 1
+
+
+def test_what_a_429_taught_is_known_to_other_runs_but_not_to_other_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = stopped_clock(monkeypatch)
+    limiter(tmp_path, scope="mine", most=40).pause(Endpoint.CREATE, 1.0)
+    now.value += 2.0
+    assert taken_at_once(limiter(tmp_path, scope="mine", most=40, period=60.0)) == 20
+    assert taken_at_once(limiter(tmp_path, scope="yours", most=40, period=60.0)) == 40
+
+
+def test_tables_share_a_budget_unless_each_has_its_own(tmp_path: Path) -> None:
+    def calls_to(tables: str, count: LimitsCount) -> list[float]:
+        folder = tmp_path / count
+        limits = dict.fromkeys(Endpoint, 1)
+        shared = Limiter(folder / "l.sqlite", limits, count=count, period=0.3, margin=0.0)
+        stop = WatchedStop()
+        for table in tables:
+            shared.acquire(Endpoint.CREATE, stop, table=table)
+        return stop.waits
+
+    assert calls_to("ab", LimitsCount.ACCOUNT)
+    assert not calls_to("ab", LimitsCount.TABLE)
+    assert calls_to("a", LimitsCount.TABLE)
+
+
+def test_a_429_to_one_table_rests_that_table_where_each_has_its_own_budget(tmp_path: Path) -> None:
+    limits = dict.fromkeys(Endpoint, 5)
+    shared = Limiter(tmp_path / "l.sqlite", limits, count=LimitsCount.TABLE)
+    shared.pause(Endpoint.CREATE, 0.3, table="a")
+    stop = WatchedStop()
+    shared.acquire(Endpoint.CREATE, stop, table="b")
+    assert stop.waits == []
+    shared.acquire(Endpoint.CREATE, stop, table="a")
+    assert stop.waits
+
+
+@dataclass
+class StoppedClock:
+    value: float = 1000.0
+
+
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    """Let the limiter's clock stand still but for what the test adds to it."""
+    clock = StoppedClock()
+    monkeypatch.setattr(limits_module, "_now", lambda: clock.value)
+    return clock
+
+
+class Impatient(Stop):
+    def wait(self, seconds: float) -> None:
+        raise CancelledError("it would have to wait")
+
+
+def taken_at_once(shared: Limiter) -> int:
+    """Take slots until one would have to be waited for, and count them."""
+    for number in range(1000):
+        try:
+            shared.acquire(Endpoint.CREATE, Impatient())
+        except CancelledError:
+            return number
+    raise AssertionError("there is no limit")

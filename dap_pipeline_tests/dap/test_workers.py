@@ -5,7 +5,9 @@ import threading
 
 import pytest
 
-from dap_pipeline.dap.workers import Workers
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.dap.workers import Places, Workers
+from dap_pipeline.errors import CancelledError
 
 
 def threads_named(name: str) -> list[threading.Thread]:
@@ -95,3 +97,42 @@ def test_work_that_is_asked_for_while_the_end_comes_is_done(_: int) -> None:
     assert second.wait(60)
     workers.close()
     await_end(threads_named("racing"))
+
+
+def test_a_result_is_what_the_job_gives_or_raises() -> None:
+    workers = Workers(1, "result")
+    assert workers.result(lambda: threading.current_thread().name, Stop()) == "result-1"
+
+    def fail() -> None:
+        raise LookupError("the job's own")
+
+    with pytest.raises(LookupError, match="the job's own"):
+        workers.result(fail, Stop())
+    workers.close()
+
+
+def test_a_stop_takes_back_a_job_that_no_thread_has_begun() -> None:
+    workers, gate, stop = Workers(1, "busy"), threading.Event(), Stop()
+    begun: list[str] = []
+
+    def hold() -> None:
+        gate.wait(60)
+
+    workers.submit(hold)
+    stop.set()
+    with pytest.raises(CancelledError):
+        workers.result(lambda: begun.append("late"), stop)
+    gate.set()
+    workers.close()
+    await_end(threads_named("busy"))
+    assert begun == []
+
+
+def test_who_finds_no_place_waits_for_one_and_gives_way_to_a_stop() -> None:
+    places, stop = Places(1), Stop()
+    with places.taken(Stop()):
+        stop.set()
+        with pytest.raises(CancelledError), places.taken(stop):
+            raise AssertionError("there were two places")
+    with places.taken(Stop()):
+        pass
