@@ -31,6 +31,10 @@
     ├── LakeError
     │   ├── MisfitError                 a value or column does not fit the table's schema
     │   ├── SchemaUnavailableError      DAP no longer gives the schema that a job follows
+    │   ├── SchemaConflictError         rows of the old schema and the new one cannot share a table
+    │   ├── ContractError               the schema of a frozen table changed
+    │   ├── BrokenKeyError              a key occurs twice, or is not there
+    │   ├── RowCountError               far fewer or more rows than before
     │   ├── ConcurrentLoadError         another load of the table committed first
     │   └── StorageError                (ends the run) the disk is full, or may not be written
     └── WarehouseError                  the DuckDB file could not be built
@@ -327,6 +331,39 @@ class SchemaUnavailableError(LakeError):
     """DAP gives another schema version than the one that the job follows."""
 
     advice = "Run it again after the job expires (24 hours after its start)."
+
+
+class SchemaConflictError(LakeError):
+    """Rows of the old schema and of the new one cannot stand in one table."""
+
+    advice = "Take a snapshot of the table: it brings all rows in the new schema."
+
+
+class ContractError(LakeError):
+    """The schema of a table changed whose contract is to stay as it is."""
+
+    advice = (
+        "The published table is unchanged. Permit the change for this table with "
+        "DAP_PIPELINE_CONTRACT, for example `NAMESPACE.TABLE=warn`, and load it again."
+    )
+
+
+class BrokenKeyError(LakeError):
+    """A key of the load occurs twice, or is not there."""
+
+    advice = (
+        "The published table is unchanged. Report it to Instructure's support with the job id; "
+        "a new snapshot after the job expires may be whole."
+    )
+
+
+class RowCountError(LakeError):
+    """A snapshot has far fewer or more rows than the published table."""
+
+    advice = (
+        "The published table is unchanged. If the new count is right, permit it for this load "
+        "with DAP_PIPELINE_ROW_CHANGE_FAIL or DAP_PIPELINE_MAY_BE_EMPTY, and load it again."
+    )
 
 
 class ConcurrentLoadError(LakeError):

@@ -26,6 +26,7 @@ DEFAULT_API_URL = "https://api-gateway.instructure.com"
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _as_seconds(value: object) -> object:
@@ -51,6 +52,13 @@ class Verify(StrEnum):
 
     FULL = "full"
     SIZE = "size"
+
+
+class LimitsCount(StrEnum):
+    """Who shares one budget of calls."""
+
+    ACCOUNT = "account"
+    TABLE = "table"
 
 
 def _named(name: str) -> AliasChoices:
@@ -120,13 +128,103 @@ class Settings(BaseSettings):
     lists_per_minute: PositiveInt = Field(5, description="Table lists that DAP allows a minute.")
     schemas_per_minute: PositiveInt = Field(500, description="Schemas that DAP allows a minute.")
     links_per_minute: PositiveInt = Field(200, description="Link calls that DAP allows a minute.")
+    limits_count: LimitsCount = Field(
+        LimitsCount.ACCOUNT,
+        description="Whether an `account` or each `table` has the calls above; DAP does not say.",
+    )
     keep_versions: Span = Field(
         timedelta(days=7),
         description="How long old versions of a table stay, as in `P7D` (ISO 8601).",
     )
+    keep_changes: Span = Field(
+        timedelta(days=30),
+        description="How long it stays on record what an increment changed, as in `P30D`.",
+    )
+    increment_overlap: Span = Field(
+        timedelta(),
+        description="How far an increment reaches back before the last load, as in `PT1H`.",
+    )
+    log_retention: Span = Field(
+        timedelta(days=30),
+        description="How long DAP keeps the rows of canvas_logs: what is older can be lost.",
+    )
+    full_snapshot_every: Span = Field(
+        timedelta(days=30),
+        description="How often the schedules take a table as a snapshot; `P0D` is never.",
+    )
     stale_after: Span = Field(
-        timedelta(hours=36),
-        description="How long after DAP was last asked for it a table counts as stale.",
+        timedelta(),
+        description="How long after DAP was last asked for it a table counts as stale; `P0D` is "
+        "two of DAP's refreshes and 4 hours.",
+    )
+    stale_after_of: str = Field(
+        "", description="The same for some tables, as in `canvas=PT12H,canvas_logs=P3D`."
+    )
+    contract: str = Field(
+        "",
+        description="What a change of schema does, as in `canvas=warn,canvas.users=freeze`: "
+        "`evolve` follows it, `warn` follows it and fails a check, `freeze` fails the load.",
+    )
+    row_change_warn: Share = Field(
+        0.5,
+        description="Share of its rows by which a load may change a table before a check warns; "
+        "0 is any.",
+    )
+    row_change_fail: Share = Field(
+        0.0,
+        description="Share of its rows by which a snapshot may change a table before it is "
+        "refused; 0 is any.",
+    )
+    may_be_empty: str = Field(
+        "",
+        description="Tables that a snapshot may leave without rows, as in `canvas.pseudonyms`.",
+    )
+    reference_rows: int = Field(
+        100_000,
+        ge=0,
+        description="Rows of a table whose references are checked; 0 checks those of all rows.",
+    )
+    mask: str = Field(
+        "",
+        description="Columns that are kept out of the lake, as in "
+        "`canvas.users.name=null,catalog.*.email=hash`: drop, hash, null or keep.",
+    )
+    mask_people: bool = Field(
+        False, description="Whether the ready list of columns that identify people is masked."
+    )
+    mask_key: SecretStr = Field(
+        SecretStr(""), description="Key of hashed columns, 16 characters or more; keep it safe."
+    )
+    preview_rows: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Rows of each load that Dagster's event log shows and keeps; 5 in `make dev`.",
+    )
+    ui_url: str = Field(
+        "http://localhost:3000", description="Address of Dagster's UI, for the links of alerts."
+    )
+    alert_hook: str = Field(
+        "", description="Your function that is told what failed, as in `school.alerts:tell`."
+    )
+    alert_warnings: bool = Field(
+        False, description="Whether failed checks that only warn are told, too."
+    )
+    alert_slack_channel: str = Field(
+        "", description="Slack channel that is told what failed, as in `#data`."
+    )
+    alert_slack_token: SecretStr = Field(SecretStr(""), description="Token of the Slack app.")
+    alert_email_to: str = Field(
+        "", description="E-mail addresses that are told what failed, apart by commas."
+    )
+    alert_email_from: str = Field("", description="Address that alerts are sent from.")
+    alert_smtp_host: str = Field("localhost", description="Mail server for alerts.")
+    alert_smtp_port: PositiveInt = Field(25, description="Port of the mail server.")
+    alert_smtp_user: str = Field(
+        "", description="Login at the mail server; else the address that alerts are sent from."
+    )
+    alert_smtp_password: SecretStr = Field(
+        SecretStr(""), description="Password at the mail server; with one, STARTTLS is required."
     )
     duckdb_memory: str = Field(
         "400MB",

@@ -150,7 +150,7 @@ class Caster:
     def _member(self, found: Found, member: Member, depth: int) -> str:
         inner = member_of(found, member)
         if inner is None:
-            return f"CAST(NULL AS {member.type.duckdb})"
+            raise MisfitError(f"lacks the member {member.name}")
         return f"CAST({self.cast(inner, member.type, depth)} AS {member.type.duckdb})"
 
     def _list(self, found: Found, item: ColumnType, depth: int) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "Column",
     "ColumnType",
     "Kind",
+    "Mask",
     "Member",
     "Section",
     "TableShape",
@@ -47,6 +48,13 @@ class Section(StrEnum):
     KEY = "key"
     VALUE = "value"
     META = "meta"
+
+
+class Mask(StrEnum):
+    """What was done to a column so that it tells nobody's data; see ``lake/masking.py``."""
+
+    HASH = "hash"
+    NULL = "null"
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,25 @@ class Column:
     """The permitted values of an enumeration."""
     oversized: bool = False
     """Whether DAP may put a marker in place of a text that is too long."""
+    gone: bool = False
+    """Whether the table's schema no longer has the column: older rows keep it until a snapshot."""
+    lacking: bool = False
+    """Whether rows from before the schema required a value may be without one."""
+    masked: Mask | None = None
+    """How the values were made unreadable on their way into the lake."""
+    unmasked: Column | None = None
+    """The column as it would be without its mask: so the parts of a job have it."""
+
+    @property
+    def read_type(self) -> ColumnType:
+        """The type that the field has in the parts of a job."""
+        return self.type if self.unmasked is None else self.unmasked.type
+
+    def in_parts(self) -> Column:
+        """Give the column without its mask."""
+        if self.unmasked is None:
+            return self
+        return replace(self.unmasked, gone=self.gone, lacking=self.lacking)
 
     @property
     def kind(self) -> Kind:
@@ -91,6 +118,14 @@ class Column:
             metadata["dap.enum"] = json.dumps(self.members)
         if self.oversized:
             metadata["dap.oversized"] = "true"
+        if self.gone:
+            metadata["dap.gone"] = "true"
+        if self.lacking:
+            metadata["dap.lacking"] = "true"
+        if self.masked is not None:
+            metadata["dap.masked"] = self.masked.value
+        if self.unmasked is not None:
+            metadata["dap.unmasked"] = json.dumps(self.unmasked.delta_field())
         return {
             "name": self.name,
             "type": self.type.delta,
@@ -103,6 +138,7 @@ class Column:
         """Read a column back from Delta's schema JSON."""
         metadata = field["metadata"]
         section, _, source = metadata["dap.field"].partition(".")
+        masked, kept = metadata.get("dap.masked"), metadata.get("dap.unmasked")
         return cls(
             name=field["name"],
             section=Section(section),
@@ -112,6 +148,10 @@ class Column:
             description=metadata.get("comment", ""),
             members=tuple(json.loads(metadata.get("dap.enum", "[]"))),
             oversized=metadata.get("dap.oversized") == "true",
+            gone=metadata.get("dap.gone") == "true",
+            lacking=metadata.get("dap.lacking") == "true",
+            masked=None if masked is None else Mask(masked),
+            unmasked=None if kept is None else cls.from_delta_field(json.loads(kept)),
         )
 
 
@@ -144,10 +184,24 @@ class TableShape:
     """Names of the key columns."""
     schema_version: int
     description: str = ""
+    dropped: tuple[Column, ...] = ()
+    """Fields that the parts have and the settings keep out of the table."""
+    mask_key: str = ""
+    """Tells two keys of hashed columns apart, and nothing else; empty without hashed columns."""
 
     def column(self, name: str) -> Column:
         """Look a column up by its name."""
         return next(column for column in self.columns if column.name == name)
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the table lacks anything that the parts have, by the settings."""
+        return bool(self.dropped) or any(column.masked is not None for column in self.columns)
+
+    def in_parts(self) -> TableShape:
+        """Give the fields as the parts of a job have them, before anything is masked."""
+        fields = (*self.dropped, *(column.in_parts() for column in self.columns))
+        return replace(self, columns=fields, dropped=(), mask_key="")
 
     def with_action(self) -> TableShape:
         """Add ``meta_action``, which increments have."""
@@ -164,6 +218,11 @@ class TableShape:
             "dap.schema_version": str(self.schema_version),
             "dap.description": self.description,
         }
+        if self.dropped:
+            dropped = [column.delta_field() for column in self.dropped]
+            fields[-1]["metadata"]["dap.dropped"] = json.dumps(dropped)
+        if self.mask_key:
+            fields[-1]["metadata"]["dap.mask_key"] = self.mask_key
         return json.dumps({"type": "struct", "fields": fields})
 
     @classmethod
@@ -177,6 +236,11 @@ class TableShape:
             key=tuple(c.name for c in columns if c.section is Section.KEY),
             schema_version=int(last["dap.schema_version"]),
             description=last["dap.description"],
+            dropped=tuple(
+                Column.from_delta_field(field)
+                for field in json.loads(last.get("dap.dropped", "[]"))
+            ),
+            mask_key=last.get("dap.mask_key", ""),
         )
 
 

@@ -7,13 +7,17 @@ wrongly when an earlier version of the table is open.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from dap_pipeline.lake.records import LoadKind, LoadRecord
+from dap_pipeline.lake.evolution import ShapeChange, What
+from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.records import Gap, LoadKind, LoadMode, LoadRecord
 
 LOG_FOLDER = "_delta_log"
 METADATA_KEY = "dap_pipeline"
@@ -30,61 +34,127 @@ class NewLoad:
     since: datetime | None = None
     base_version: int | None = None
     """Version of the table that the load started from; None where there was no table."""
+    mode: LoadMode = LoadMode.SNAPSHOT
+    reason: str = ""
+    counts: ChangeCounts | None = None
+    schema_changes: tuple[ShapeChange, ...] = ()
+    gap: Gap | None = None
+    lineage: int = 0
+    """See ``LoadRecord.lineage``; that of the base."""
+    restored_from: int | None = None
 
     @property
     def transaction(self) -> str:
         """Name of the Delta application transaction that keeps the load from being repeated."""
-        return f"{METADATA_KEY}:{self.job_id}"
+        if self.restored_from is not None:
+            return f"{METADATA_KEY}:restore:{self.version}"
+        after_restore = f"@{self.lineage}" if self.lineage else ""
+        return f"{METADATA_KEY}:{self.job_id}{after_restore}"
 
-    def metadata(self, rows: int) -> dict[str, Any]:
+    @property
+    def version(self) -> int:
+        """The version that the load becomes, or it is not published."""
+        return 0 if self.base_version is None else self.base_version + 1
+
+    def metadata(self, rows: int, changes_file: str | None = None) -> dict[str, Any]:
         """Describe the load for its commit."""
-        return {
+        known: dict[str, Any] = {
             "kind": self.kind.value,
             "job_id": self.job_id,
             "schema_version": self.schema_version,
             "at": self.at.isoformat(),
             "since": None if self.since is None else self.since.isoformat(),
             "rows": rows,
+            "mode": self.mode.value,
+            "reason": self.reason,
+            "counts": None if self.counts is None else asdict(self.counts),
+            "schema_changes": [asdict(change) for change in self.schema_changes],
+            "lineage": self.lineage,
         }
+        if self.gap is not None:
+            known["gap"] = [self.gap.since.isoformat(), self.gap.until.isoformat()]
+        if self.restored_from is not None:
+            known["restored_from"] = self.restored_from
+        if changes_file is not None:
+            known["changes_file"] = changes_file
+        return known
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit of a table's log."""
+
+    version: int
+    load: LoadRecord | None
+    """None for a commit of another program (an OPTIMIZE, say)."""
+    added: frozenset[str] = frozenset()
+    """Names of files."""
+    removed: frozenset[str] = frozenset()
+
+
+def commits(
+    table: Path, newest: int | None = None, *, with_files: bool = False
+) -> Iterator[Commit]:
+    """Yield the commits in the log of a table's folder, the newest first.
+
+    Commits that have expired from the log are left out.
+
+    Args:
+        table: folder of the table.
+        newest: version to begin with; None for the current one.
+        with_files: read the names of the files, too.
+    """
+    for version in _logged_versions(table):
+        if newest is None or version <= newest:
+            commit = _read(table, version, with_files=with_files)
+            if commit is not None:
+                yield commit
 
 
 def load_records(table: Path, newest: int | None = None) -> Iterator[LoadRecord]:
-    """Yield the loads in the log of a table's folder, the newest first.
-
-    Commits of other programs (an OPTIMIZE, say) are left out, and so are loads whose commits have
-    expired from the log.
-    """
-    log = table / LOG_FOLDER
-    versions = sorted((int(f.stem) for f in log.glob("*.json") if f.stem.isdigit()), reverse=True)
-    for version in versions:
-        if newest is None or version <= newest:
-            record = _read(log / f"{version:020d}.json", version)
-            if record is not None:
-                yield record
+    """Yield the loads in the log of a table's folder, the newest first."""
+    for commit in commits(table, newest):
+        if commit.load is not None:
+            yield commit.load
 
 
 def load_record_at(table: Path, version: int) -> LoadRecord | None:
     """Give the load that made a version, or the last one before it."""
-    latest = _read(table / LOG_FOLDER / f"{version:020d}.json", version)
-    return latest or next(load_records(table, version), None)
+    return next(load_records(table, version), None)
 
 
-def _read(commit: Path, version: int) -> LoadRecord | None:
+def _logged_versions(table: Path) -> list[int]:
     try:
-        lines = commit.read_text("utf-8").splitlines()
+        names = [name.partition(".") for name in os.listdir(table / LOG_FOLDER)]  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    found = (int(stem) for stem, _, end in names if end == "json" and stem.isdigit())
+    return sorted(found, reverse=True)
+
+
+def _read(table: Path, version: int, *, with_files: bool) -> Commit | None:
+    try:
+        # Many files at a time are read: paths as objects would take longer than that.
+        with open(f"{table}/{LOG_FOLDER}/{version:020d}.json", encoding="utf-8") as file:  # noqa: PTH123
+            lines = file.readlines()
     except FileNotFoundError:
         return None
+    load = None
+    files: dict[str, set[str]] = {"add": set(), "remove": set()}
     for line in lines:
-        # The other actions (the schema, the files) need not be parsed.
+        # The other actions (the schema, say) need not be parsed.
         if line.startswith('{"commitInfo"'):
             info = json.loads(line)["commitInfo"]
-            load = info.get(METADATA_KEY)
-            return None if load is None else _record(load, info, version)
-    return None
+            told = info.get(METADATA_KEY)
+            load = None if told is None else _record(told, info, version)
+        elif with_files and line.startswith(('{"add"', '{"remove"')):
+            ((word, action),) = json.loads(line).items()
+            files[word].add(unquote(action["path"]))
+    return Commit(version, load, frozenset(files["add"]), frozenset(files["remove"]))
 
 
 def _record(load: dict[str, Any], info: dict[str, Any], version: int) -> LoadRecord:
-    since = load["since"]
+    since, counts, gap = load["since"], load.get("counts"), load.get("gap")
     return LoadRecord(
         kind=LoadKind(load["kind"]),
         job_id=load["job_id"],
@@ -94,4 +164,17 @@ def _record(load: dict[str, Any], info: dict[str, Any], version: int) -> LoadRec
         committed_at=datetime.fromtimestamp(info["timestamp"] / 1000, UTC),
         version=version,
         rows=load["rows"],
+        # Loads of before there were increments lack what follows.
+        mode=LoadMode(load.get("mode", LoadMode.SNAPSHOT)),
+        reason=load.get("reason", ""),
+        counts=None if counts is None else ChangeCounts(**counts),
+        schema_changes=tuple(_change(change) for change in load.get("schema_changes", ())),
+        gap=None if gap is None else Gap(*map(datetime.fromisoformat, gap)),
+        restored_from=load.get("restored_from"),
+        lineage=load.get("lineage", 0),
+        changes_file=load.get("changes_file"),
     )
+
+
+def _change(kept: dict[str, Any]) -> ShapeChange:
+    return ShapeChange(**{**kept, "what": What(kept["what"])})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import duckdb
 
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
-from dap_pipeline.lake.columns import Section, TableShape
+from dap_pipeline.lake.columns import Mask, Section, TableShape
 from dap_pipeline.lake.duck import fetch
 from dap_pipeline.lake.physical import pointer
 from dap_pipeline.lake.sql import identifier, literal, literals
@@ -37,6 +37,8 @@ class _Level:
 
     pointer: str
     known: list[str]
+    unpublished: tuple[str, ...] = ()
+    """Properties that no cell of the table is made of."""
 
 
 def tally(connection: duckdb.DuckDBPyConnection, lines: str, shape: TableShape) -> Tally:
@@ -46,7 +48,9 @@ def tally(connection: duckdb.DuckDBPyConnection, lines: str, shape: TableShape) 
     """
     levels = list(_levels(shape))
     pointers = literals(["$", *(level.pointer for level in levels)])
-    cells = " + ".join(f"coalesce(len(k[{place + 2}]), 0)" for place in range(len(levels)))
+    cells = " + ".join(
+        f"coalesce({_published(f'k[{place}]', level)}, 0)" for place, level in enumerate(levels, 2)
+    )
     sections = " + ".join(
         f"CAST(k[{place + 2}] IS NOT NULL AS INTEGER)" for place in range(len(Section))
     )
@@ -88,12 +92,23 @@ def _cells(sql: str, kind: ColumnType) -> Iterator[str]:
         yield from _cells(f"struct_extract({sql}, {literal(member.name)})", member.type)
 
 
+def _published(keys: str, level: _Level) -> str:
+    """Write the SQL that counts the properties of a level that become cells."""
+    less = (f" - CAST(list_contains({keys}, {literal(n)}) AS BIGINT)" for n in level.unpublished)
+    return f"len({keys}){''.join(less)}"
+
+
 def _levels(shape: TableShape) -> Iterator[_Level]:
     for section in Section:
         fields = [column for column in shape.columns if column.section is section]
-        yield _Level(f"/{section}", [column.source for column in fields])
+        dropped = [column for column in shape.dropped if column.section is section]
+        nulled = [column for column in fields if column.masked is Mask.NULL]
+        unpublished = tuple(column.source for column in (*dropped, *nulled))
+        yield _Level(f"/{section}", [c.source for c in (*fields, *dropped)], unpublished)
     for column in shape.columns:
-        yield from _inner_levels(f"/{column.section}{pointer(column.source)}", column.type.members)
+        if column.masked is None:
+            at = f"/{column.section}{pointer(column.source)}"
+            yield from _inner_levels(at, column.type.members)
 
 
 def _inner_levels(at: str, members: tuple[Member, ...]) -> Iterator[_Level]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from pydantic import SecretStr
 
 from dap_pipeline.errors import LakeError, StorageError
 from dap_pipeline.lake.folders import make_private, refused_by_storage, storage_errors
+from dap_pipeline.lake.hashing import set_key
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class RewriteOptions:
     threads: int
     temp_dir: Path
     """Where DuckDB spills to when the memory is used up."""
+    mask_key: SecretStr = field(default_factory=lambda: SecretStr(""))
+    """The key of hashed columns; empty where there are none."""
 
 
 @contextlib.contextmanager
@@ -44,6 +48,8 @@ def connect(options: RewriteOptions) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("SET TimeZone = 'UTC'")
             # DuckDB 2 draws one into the output of a query that takes longer than two seconds.
             connection.execute("SET enable_progress_bar = false")
+            if options.mask_key:
+                set_key(connection, options.mask_key)
             yield connection
     finally:
         with contextlib.suppress(OSError):

@@ -19,10 +19,15 @@ from dap_pipeline.dap.progress import Listener, silent
 from dap_pipeline.dap.schema_book import SchemaBook
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import UnknownTableError
-from dap_pipeline.lake.load import LoadOptions, TableLoader
-from dap_pipeline.lake.records import LoadResult
+from dap_pipeline.lake.fetching import Fetcher, Workshop
+from dap_pipeline.lake.gate import GateRules
+from dap_pipeline.lake.load import TableLoader
+from dap_pipeline.lake.masking import Masking
+from dap_pipeline.lake.planning import Planner
+from dap_pipeline.lake.records import LoadMode, LoadResult
 from dap_pipeline.lake.staging import Staging
 from dap_pipeline.lake.tables import Lake
+from dap_pipeline.lake.versions import LoadOptions, VersionMaker
 from dap_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -45,20 +50,30 @@ class Engine:
         )
         self.schemas = SchemaBook(self.client, settings.data_dir.absolute() / "schemas")
         self.lake = Lake(settings.lake_dir)
+        self.masking = Masking.from_settings(settings)
+        workshop = Workshop(
+            settings.duckdb_memory,
+            settings.duckdb_threads,
+            rewrites=max(1, (os.cpu_count() or 1) // settings.duckdb_threads),
+            mask_key=self.masking.key,
+        )
+        options = LoadOptions(
+            keep_versions=settings.keep_versions,
+            keep_changes=settings.keep_changes,
+            log_retention=settings.log_retention,
+            rules=GateRules.from_settings(settings),
+            masking=self.masking,
+        )
+        fetcher = Fetcher(self.client, self.downloader, workshop)
         self._loader = TableLoader(
-            self.client,
             self.lake,
-            runner=self.runner,
-            downloader=self.downloader,
-            schemas=self.schemas,
-            staging=Staging(settings.staging_dir),
-            options=LoadOptions(
-                source=settings.source_format,
-                memory=settings.duckdb_memory,
-                threads=settings.duckdb_threads,
-                rewrites=max(1, (os.cpu_count() or 1) // settings.duckdb_threads),
-                keep_versions=settings.keep_versions,
+            planner=Planner(self.runner, settings.source_format, settings.increment_overlap),
+            maker=VersionMaker(
+                fetcher=fetcher, schemas=self.schemas, workshop=workshop, options=options
             ),
+            staging=Staging(settings.staging_dir),
+            workshop=workshop,
+            options=options,
         )
 
     @classmethod
@@ -95,16 +110,22 @@ class Engine:
         return load_catalogue(self.settings.catalogue_dir)
 
     def load(
-        self, name: TableName, *, listener: Listener = silent, stop: Stop | None = None
+        self,
+        name: TableName,
+        *,
+        mode: LoadMode = LoadMode.SNAPSHOT,
+        listener: Listener = silent,
+        stop: Stop | None = None,
     ) -> LoadResult:
-        """Take a snapshot of one table and publish it.
+        """Bring one table up to date and publish it.
 
         Raises:
             DapPipelineError: the load failed and changed nothing.
         """
+        self._check_masks()
         work = Stop(stop)
         try:
-            return self._loader.load(name, listener=listener, stop=work)
+            return self._loader.load(name, mode=mode, listener=listener, stop=work)
         finally:
             # Also when Dagster or Ctrl-C raises in this thread: the others must end with it.
             work.set()
@@ -113,21 +134,28 @@ class Engine:
         self,
         names: Sequence[TableName],
         *,
+        mode: LoadMode = LoadMode.SNAPSHOT,
         listener: Listener = silent,
         stop: Stop | None = None,
     ) -> ManyResult[LoadResult]:
-        """Take snapshots of many tables; a failed one stops no other.
+        """Bring many tables up to date; a failed one stops no other.
 
         Raises:
             CancelledError: a stop was asked for.
         """
+        self._check_masks()
         return for_each(
             names,
-            lambda name, group: self._loader.load(name, listener=listener, stop=group),
+            lambda name, group: self._loader.load(name, mode=mode, listener=listener, stop=group),
             parallel=self.settings.parallel_tables,
             listener=listener,
             stop=stop or Stop(),
         )
+
+    def _check_masks(self) -> None:
+        """Refuse rules that fit no table before anything is loaded: they may be misspelt."""
+        if self.masking.rules:
+            self.masking.check(self.catalogue())
 
     def refresh_catalogue(
         self,

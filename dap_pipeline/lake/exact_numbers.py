@@ -1,16 +1,15 @@
 """Keeps the digits of wide decimals in JSONL, where DuckDB would read them as doubles.
 
 A double holds any 15 digits. A table with wider decimals is read by Python first, which writes the
-parts once more with those numbers as texts. No table of DAP is known to need it.
+parts unpacked with those numbers as texts. No table of DAP is known to need it.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import TableShape
@@ -31,7 +30,7 @@ def has_wide_decimals(shape: TableShape) -> bool:
 
 
 def with_exact_numbers(parts: Sequence[Path], shape: TableShape, folder: Path) -> list[Path]:
-    """Write the parts into the folder with all numbers as texts, but those inside of JSON columns.
+    """Unpack the parts into the folder, with all numbers as texts but those in JSON columns.
 
     Raises:
         MisfitError: a line is not a JSON object.
@@ -42,18 +41,12 @@ def with_exact_numbers(parts: Sequence[Path], shape: TableShape, folder: Path) -
         # The copy has the name of the part, which errors tell.
         copy = folder / str(index) / part.name
         copy.parent.mkdir(mode=0o700)
-        with _created(copy) as file:
+        with copy.open("w", encoding="utf-8") as file:
             for _, record in records(part, parse_float=_Number):
                 plain = {name: _section(name, fields, types) for name, fields in record.items()}
                 file.write(json.dumps(plain, ensure_ascii=False) + "\n")
         copies.append(copy)
     return copies
-
-
-def _created(copy: Path) -> TextIO:
-    if copy.suffix == ".gz":
-        return gzip.open(copy, "wt", compresslevel=1, encoding="utf-8")
-    return copy.open("w", encoding="utf-8")
 
 
 def _section(name: str, fields: Any, types: dict[tuple[str, str], ColumnType]) -> Any:

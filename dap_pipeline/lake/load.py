@@ -1,61 +1,49 @@
-"""One table's load: job, parts, tidy Parquet, one commit.
+"""One table's load: job, parts, tidy Parquet, merge, one commit.
 
-Downloads and rewriting overlap: while some parts arrive, those that are here are rewritten, a batch
-at a time. Nothing is published before every part is there and counted.
+Nothing is published before every part is there and counted. A load that another one has overtaken
+begins anew from what that one published.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
-import threading
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
-from dap_pipeline.dap.client import DapClient
-from dap_pipeline.dap.download import Downloader, Target
-from dap_pipeline.dap.jobs import JobRunner
-from dap_pipeline.dap.links import LinkBook
-from dap_pipeline.dap.models import CompleteSnapshot, Format, SnapshotQuery, TableName
+from dap_pipeline.dap.models import TableName
 from dap_pipeline.dap.progress import Listener, Stage
-from dap_pipeline.dap.schema_book import SchemaBook
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
+    ConcurrentLoadError,
     DapPipelineError,
     NotFoundError,
+    SchemaConflictError,
     StorageError,
-    UnreadableAnswerError,
 )
-from dap_pipeline.lake.columns import TableShape, shape_of
+from dap_pipeline.lake.accumulating import accumulating
+from dap_pipeline.lake.columns import TableShape
+from dap_pipeline.lake.fetching import Workshop
+from dap_pipeline.lake.merging import ChangeCounts
 from dap_pipeline.lake.meter import Meter
-from dap_pipeline.lake.records import LoadKind, LoadResult, Outcome, PublishedTable
-from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile, rewrite
+from dap_pipeline.lake.planning import Demand, Planner, Task, UpToDate
+from dap_pipeline.lake.records import LoadMode, LoadResult, Outcome, PublishedTable
 from dap_pipeline.lake.staging import Staging
-from dap_pipeline.lake.tables import Lake, NewLoad
-from dap_pipeline.settings import SourceFormat
+from dap_pipeline.lake.tables import Lake
+from dap_pipeline.lake.versions import (
+    Loading,
+    LoadOptions,
+    Made,
+    SnapshotNeededError,
+    VersionMaker,
+    brings_nothing,
+)
 
 _LOG = logging.getLogger(__name__)
 
-# Bytes of parts that become one file: large enough for good row groups, small enough that
-# rewriting begins while most of a large table is still on its way.
-BATCH_BYTES = 64 << 20
-
-_SUFFIX = {SourceFormat.PARQUET: ".parquet", SourceFormat.JSONL: ".jsonl.gz"}
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How tables are loaded; see the settings of the same names."""
-
-    source: SourceFormat
-    memory: str
-    threads: int
-    rewrites: int
-    """Rewrites at the same time, each with its own memory and threads."""
-    keep_versions: timedelta
+# How often a load begins anew after another one was published first.
+_TRIES = 5
+_NOTHING = ChangeCounts(0, 0, 0, 0)
 
 
 class TableLoader:
@@ -63,26 +51,30 @@ class TableLoader:
 
     def __init__(
         self,
-        client: DapClient,
         lake: Lake,
         *,
-        runner: JobRunner,
-        downloader: Downloader,
-        schemas: SchemaBook,
+        planner: Planner,
+        maker: VersionMaker,
         staging: Staging,
+        workshop: Workshop,
         options: LoadOptions,
     ) -> None:
-        self._client = client
         self._lake = lake
-        self._runner = runner
-        self._downloader = downloader
-        self._schemas = schemas
+        self._planner = planner
+        self._maker = maker
         self._staging = staging
+        self._workshop = workshop
         self._options = options
-        self._rewriting = threading.BoundedSemaphore(options.rewrites)
 
-    def load(self, name: TableName, *, listener: Listener, stop: Stop) -> LoadResult:
-        """Take a snapshot of the table and publish it, unless it is published already.
+    def load(
+        self,
+        name: TableName,
+        *,
+        listener: Listener,
+        stop: Stop,
+        mode: LoadMode = LoadMode.SNAPSHOT,
+    ) -> LoadResult:
+        """Bring the table up to date and publish it, unless it is up to date already.
 
         Raises:
             DapPipelineError: the load failed and changed nothing; its text says what to do.
@@ -90,7 +82,8 @@ class TableLoader:
         meter = Meter(name, listener)
         try:
             with self._staging.locked(name, stop):
-                return self._load_again_if_lost(name, meter, stop)
+                self._settle_changes(name)
+                return self._load_until_published(name, mode, meter, stop)
         except DapPipelineError as error:
             raise error.at(name.namespace, name.table, meter.job_id or None) from None
         except OSError as error:
@@ -98,101 +91,123 @@ class TableLoader:
                 name.namespace, name.table, meter.job_id or None
             ) from error
 
-    def _load_again_if_lost(self, name: TableName, meter: Meter, stop: Stop) -> LoadResult:
-        """Begin once more when the job's objects vanish before they are all here."""
-        try:
-            return self._load_once(name, meter, stop)
-        except NotFoundError as error:
-            if error.kind != "object":
-                raise
-            self._staging.clear(name)
-            return self._load_once(name, meter, stop)
+    def _load_until_published(
+        self, name: TableName, mode: LoadMode, meter: Meter, stop: Stop
+    ) -> LoadResult:
+        """Begin anew when another load comes first, or the job's objects vanish on the way."""
+        lost = 0
+        demand: Demand | None = None
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._load_once(name, mode, demand, meter, stop)
+            except NotFoundError as error:
+                lost += 1
+                if error.kind != "object" or lost > 1:
+                    raise
+                self._staging.clear(name)
+            except ConcurrentLoadError:
+                if not left:
+                    raise
+                _LOG.warning("%s: another load was published first; beginning anew", name)
+            except SnapshotNeededError as error:
+                demand = error.demand
+        raise AssertionError("the last try returns or raises")
 
-    def _load_once(self, name: TableName, meter: Meter, stop: Stop) -> LoadResult:
+    def _load_once(
+        self, name: TableName, mode: LoadMode, demand: Demand | None, meter: Meter, stop: Stop
+    ) -> LoadResult:
         before = self._lake.table(name)
+        checks = 0 if before is None else self._lake.quiet_checks(name, before.load.at)
+        remasked = () if before is None else self._remasked(before, mode)
+        if remasked and demand is None and before is not None:
+            demand = Demand("; ".join(remasked), before.load.at)
+        task = Task(name, mode, before, checks, demand)
         with meter.timing("waiting"):
-            job = self._run_job(name, meter, stop)
-        if before is not None and _is_published(job, before):
-            self._lake.confirm(name)
-            meter.tell(Stage.UNCHANGED)
-            self._staging.clear(name)
-            return meter.result(Outcome.UNCHANGED, before, before.rows, objects=len(job.objects))
-        shape = shape_of(self._schemas.schema(name, job.schema_version, stop))
-        files = self._write_files(job, shape, meter, stop)
-        stop.check()
-        after = self._lake.publish(name, shape, files, _new_load(job, before))
+            answer = self._planner.ask(task, listener=meter.listener, stop=stop)
+        if answer.job is not None:
+            meter.job_id, meter.parts = answer.job.id, len(answer.job.objects)
+        if isinstance(answer, UpToDate):
+            return self._unchanged(task, answer.reason, meter)
+        loading = self._maker.prepared(task, answer, bool(remasked), stop)
+        folder = self._staging.job_folder(name, loading.answer.job.id)
+        with self._nothing_left_unmasked(name, loading.shape):
+            made = self._maker.made(loading, folder, meter, stop)
+            if before is not None and brings_nothing(made, loading, before):
+                return self._unchanged(task, "what came was published already", meter)
+            stop.check()
+            return self._publish(loading, made, meter)
+
+    @contextlib.contextmanager
+    def _nothing_left_unmasked(self, name: TableName, shape: TableShape) -> Iterator[None]:
+        """Remove the parts of a masked table when its load fails, too."""
+        try:
+            yield
+        except (ConcurrentLoadError, SnapshotNeededError):
+            # The load begins anew at once.
+            raise
+        except BaseException:
+            if shape.is_masked:
+                self._staging.clear(name)
+            raise
+
+    def _remasked(self, before: PublishedTable, mode: LoadMode) -> tuple[str, ...]:
+        """Say how the published rows are masked otherwise than the settings want.
+
+        Raises:
+            SchemaConflictError: they are, and no snapshot may be taken, or none would help.
+        """
+        found = self._options.masking.changed_since(before.name, before.shape)
+        if found and accumulating(before.name, before.shape):
+            raise SchemaConflictError(
+                f"older rows are masked by other settings: {'; '.join(found)}",
+                advice="DAP no longer has these rows. Set the masks back, or remove the table's "
+                "folder from the lake and load it anew.",
+            )
+        if found and mode is LoadMode.INCREMENTAL:
+            raise SchemaConflictError(f"the published rows are masked otherwise: {found[0]}")
+        return found
+
+    def _unchanged(self, task: Task, reason: str, meter: Meter) -> LoadResult:
+        before = task.published
+        self._lake.confirm(task.name, before.load.at)
+        meter.tell(Stage.UNCHANGED)
+        self._staging.clear(task.name)
+        result = meter.result(Outcome.UNCHANGED, before, before.rows, objects=meter.parts)
+        return replace(result, mode=task.mode, reason=reason, counts=_NOTHING)
+
+    def _publish(self, loading: Loading, made: Made, meter: Meter) -> LoadResult:
+        name, before = loading.task.name, loading.task.before
+        load = self._maker.new_load(loading, made)
+        if load.gap is not None:
+            _LOG.warning("%s: %s", name, load.gap)
+        after = self._lake.publish(
+            name, loading.target, made.files, load, removed=made.removed, changes=made.changes
+        )
+        if before is not None and after.load.at == before.load.at:
+            # The query of this load must not be asked again: DAP would give the same job.
+            self._lake.confirm(name, after.load.at)
         meter.tell(Stage.DONE)
+        self._settle_changes(name)
         self._tidy_up(name)
         rows_before = None if before is None else before.rows
-        return meter.result(Outcome.LOADED, after, rows_before, objects=len(job.objects))
-
-    def _run_job(self, name: TableName, meter: Meter, stop: Stop) -> CompleteSnapshot:
-        query = SnapshotQuery(Format(self._options.source.value))
-        job = self._runner.run(name, query, listener=meter.listener, stop=stop)
-        meter.job_id, meter.parts = job.id, len(job.objects)
-        if not isinstance(job, CompleteSnapshot):
-            raise UnreadableAnswerError("DAP answered a snapshot with an incremental job")
-        return job
-
-    def _write_files(
-        self, job: CompleteSnapshot, shape: TableShape, meter: Meter, stop: Stop
-    ) -> list[WrittenFile]:
-        folder = self._staging.job_folder(meter.name, job.id)
-        tidy = folder / "tidy"
-        # Files of an earlier try may stem from other settings; the parts are what costs time.
-        shutil.rmtree(tidy, ignore_errors=True)
-        tidy.mkdir(mode=0o700)
-        meter.tell(Stage.DOWNLOADING)
-        # Closed at once when a rewrite fails: the downloads must end with it.
-        with contextlib.closing(self._parts(job, folder, meter, stop)) as parts:
-            return [
-                self._rewrite(batch, shape, tidy / f"{number:05d}.parquet", meter)
-                for number, batch in enumerate(_batches(parts))
-            ]
-
-    def _parts(
-        self, job: CompleteSnapshot, folder: Path, meter: Meter, stop: Stop
-    ) -> Generator[Path, None, None]:
-        """Yield the job's parts as they arrive; first those that an earlier try has left."""
-        suffix = _SUFFIX[self._options.source]
-        targets = [
-            Target(index, ref.id, folder / f"part-{index:05d}{suffix}")
-            for index, ref in enumerate(job.objects)
-        ]
-        here = [t for t in targets if t.path.exists()]
-        missing = [t for t in targets if not t.path.exists()]
-        for target in here:
-            meter.part_done()
-            yield target.path
-        if missing:
-            links = LinkBook(self._client, [t.object_id for t in missing], stop)
-            form = Format(self._options.source.value)
-            arriving = self._downloader.fetch(
-                missing, links, form, on_bytes=meter.arrived, stop=stop
-            )
-            with contextlib.closing(arriving):
-                for target in meter.timed("downloading", arriving):
-                    meter.part_done()
-                    yield target.path
-
-    def _rewrite(
-        self, parts: list[Path], shape: TableShape, target: Path, meter: Meter
-    ) -> WrittenFile:
-        meter.tell(Stage.REWRITING)
-        options = RewriteOptions(
-            memory=self._options.memory,
-            threads=self._options.threads,
-            temp_dir=target.with_suffix(".spill"),
+        objects = len(loading.answer.job.objects)
+        return replace(
+            meter.result(Outcome.LOADED, after, rows_before, objects=objects),
+            mode=load.mode,
+            reason=load.reason,
+            counts=load.counts,
+            schema_changes=load.schema_changes,
+            gap=load.gap,
         )
-        with self._rewriting, meter.timing("rewriting"):
-            return rewrite(
-                parts,
-                shape,
-                source=self._options.source,
-                kind=LoadKind.SNAPSHOT,
-                target=target,
-                options=options,
-            )
+
+    def _settle_changes(self, name: TableName) -> None:
+        """Record what loads changed; the next load does what this one cannot."""
+        folder = self._staging.folder(name)
+        try:
+            with self._workshop.turn(folder, "changes") as options:
+                self._lake.settle_changes(name, self._options.keep_changes, options)
+        except (DapPipelineError, OSError) as error:
+            _LOG.warning("%s: what changed could not be recorded: %s", name, error)
 
     def _tidy_up(self, name: TableName) -> None:
         """Remove what is no longer needed; the load is published whatever happens here."""
@@ -201,39 +216,3 @@ class TableLoader:
             self._lake.vacuum(name, self._options.keep_versions)
         except (DapPipelineError, OSError) as error:
             _LOG.warning("%s: old versions could not be removed: %s", name, error)
-
-
-def _is_published(job: CompleteSnapshot, published: PublishedTable) -> bool:
-    """Tell whether the job is the published state.
-
-    DAP answers an identical query with the same job for 24 hours, and a new job with the same
-    ``at`` when nothing was committed since: ``at`` identifies the table's state (API document).
-    """
-    load = published.load
-    same_state = load.at == job.at and load.schema_version == job.schema_version
-    return load.kind is LoadKind.SNAPSHOT and (load.job_id == job.id or same_state)
-
-
-def _new_load(job: CompleteSnapshot, before: PublishedTable | None) -> NewLoad:
-    return NewLoad(
-        kind=LoadKind.SNAPSHOT,
-        job_id=job.id,
-        schema_version=job.schema_version,
-        at=job.at,
-        since=None,
-        base_version=None if before is None else before.version,
-    )
-
-
-def _batches(parts: Iterator[Path]) -> Iterator[list[Path]]:
-    """Gather parts until they are worth a file."""
-    batch: list[Path] = []
-    size = 0
-    for part in parts:
-        batch.append(part)
-        size += part.stat().st_size
-        if size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.casting import Caster
-from dap_pipeline.lake.columns import Column, Section, TableShape
+from dap_pipeline.lake.coltypes import ColumnType, Kind
+from dap_pipeline.lake.columns import Column, Mask, Section, TableShape
+from dap_pipeline.lake.hashing import hashed
 from dap_pipeline.lake.physical import Found
 from dap_pipeline.lake.records import LoadKind
 from dap_pipeline.lake.sql import identifier
@@ -31,13 +33,20 @@ class Parts:
 
     def _value(self, column: Column) -> str:
         found = self.found.get(column.name)
-        if found is None:
+        if found is None or column.masked is Mask.NULL:
             return f"CAST(NULL AS {column.duckdb_type})"
         try:
-            cast = Caster().cast(found, column.type)
+            cast = Caster().cast(found, column.read_type)
         except MisfitError as error:
             raise misfit(self.paths[0], column, error.what) from None
-        return f"CAST({cast} AS {column.duckdb_type})"
+        typed = f"CAST({cast} AS {column.read_type.duckdb})"
+        return hashed(_text_of(typed, column.read_type)) if column.masked is Mask.HASH else typed
+
+
+def _text_of(value: str, kind: ColumnType) -> str:
+    """Write the text that is hashed: of a number its digits, of a struct or list its JSON."""
+    nested = kind.kind in (Kind.STRUCT, Kind.LIST)
+    return f"CAST({f'to_json({value})' if nested else value} AS VARCHAR)"
 
 
 def misfit(part: Path, column: Column | str, what: str, row: int | None = None) -> MisfitError:

@@ -1,4 +1,4 @@
-"""Reads JSONL parts: one object ``{"key": …, "value": …, "meta": …}`` a line, nulls left out.
+"""Reads JSONL: one object ``{"key": …, "value": …, "meta": …}`` a line, nulls left out.
 
 Every scalar is read as a text: a typed read would round or misread what casting refuses.
 """
@@ -23,13 +23,13 @@ from dap_pipeline.lake.physical import (
 from dap_pipeline.lake.sql import identifier, literal, literals
 
 _OPTIONS = (
-    "format = 'newline_delimited', compression = 'auto_detect', hive_partitioning = false,"
+    "format = 'newline_delimited', compression = 'uncompressed', hive_partitioning = false,"
     f" maximum_object_size = {LONGEST_LINE // 2}"
 )
 
 
 def jsonl_parts(paths: Sequence[Path], shape: TableShape) -> list[Parts]:
-    """Tell where the columns of the table stand in the parts."""
+    """Tell where the columns of the table stand in the unpacked parts."""
     sections = {
         section: [column for column in shape.columns if column.section is section]
         for section in Section
@@ -45,7 +45,7 @@ def jsonl_parts(paths: Sequence[Path], shape: TableShape) -> list[Parts]:
 
 
 def lines_of(paths: Sequence[Path]) -> str:
-    """Write the relation that has each line of the parts as ``json``."""
+    """Write the relation that has each line of the unpacked parts as ``json``."""
     return f"read_json_objects({_files(paths)}, {_OPTIONS})"
 
 

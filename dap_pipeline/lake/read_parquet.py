@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import Column, Section, TableShape
-from dap_pipeline.lake.parts import Parts, may_not_be_missing, misfit
+from dap_pipeline.lake.parts import Parts, misfit
 from dap_pipeline.lake.physical import Found, Physical, PhysicalMember
 from dap_pipeline.lake.records import LoadKind
 from dap_pipeline.lake.sql import identifier, literals
@@ -34,7 +34,7 @@ def parquet_parts(
     """Group the parts by their columns, and find the columns of the table in each group.
 
     Raises:
-        MisfitError: a part is not Parquet, lacks a required column or has an unknown one.
+        MisfitError: a part is not Parquet, lacks a column or has an unknown one.
     """
     groups: dict[tuple[PhysicalMember, ...], list[Path]] = {}
     for path in paths:
@@ -104,14 +104,16 @@ def _find(
     columns: Sequence[PhysicalMember], shape: TableShape, part: Path, kind: LoadKind
 ) -> dict[str, Found]:
     there = dict(_fields(columns))
+    has_values = any(section == Section.VALUE for section, _ in there)
     found: dict[str, Found] = {}
     for column in shape.columns:
         place = (column.section.value, column.source)
         field = there.pop(place, None) or _from_dotted(column, there)
         if field is not None:
             found[column.name] = field
-        elif may_not_be_missing(column, kind):
-            raise misfit(part, column, "is required and not there")
+        elif has_values or column.section is not Section.VALUE or kind is LoadKind.SNAPSHOT:
+            # Spark writes all columns of the schema, or no values at all for deletions only.
+            raise misfit(part, column, f"is {'required and ' if column.required else ''}not there")
     if there:
         raise misfit(part, ".".join(next(iter(there))), "is not in the table's schema")
     return found

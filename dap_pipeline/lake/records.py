@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from dap_pipeline.dap.models import TableName
+from dap_pipeline.dap.models import TableName, format_instant
 from dap_pipeline.lake.columns import TableShape
+
+if TYPE_CHECKING:
+    # They read and write Parquet, and need `LoadKind` for it.
+    from dap_pipeline.lake.evolution import ShapeChange
+    from dap_pipeline.lake.merging import BaseFile, ChangeCounts
+
+
+class LoadMode(StrEnum):
+    """What a load is asked to do."""
+
+    SNAPSHOT = "snapshot"
+    """Take the whole table."""
+    INCREMENTAL = "incremental"
+    """Take what changed since the published version, or fail."""
+    AUTO = "auto"
+    """Take what changed where that is possible, else the whole table."""
 
 
 class LoadKind(StrEnum):
@@ -15,6 +32,21 @@ class LoadKind(StrEnum):
 
     SNAPSHOT = "snapshot"
     INCREMENTAL = "incremental"
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A span of time whose rows DAP had dropped before they were loaded; they are lost."""
+
+    since: datetime
+    until: datetime
+
+    def __str__(self) -> str:
+        """Say what is lost, and how to lose no more."""
+        return (
+            f"Rows from {format_instant(self.since)} to {format_instant(self.until)} are lost: DAP "
+            "had dropped them before they were loaded. Load this table more often."
+        )
 
 
 @dataclass(frozen=True)
@@ -32,6 +64,19 @@ class LoadRecord:
     version: int
     rows: int
     """Rows of the whole table after the load."""
+    mode: LoadMode = LoadMode.SNAPSHOT
+    reason: str = ""
+    """Why it was a snapshot though changes were asked for; empty where nothing is to be said."""
+    counts: ChangeCounts | None = None
+    """What became of the keys; None for a snapshot in place of another."""
+    schema_changes: tuple[ShapeChange, ...] = ()
+    gap: Gap | None = None
+    restored_from: int | None = None
+    """The version that was brought back; all but version and committed_at are of its load."""
+    lineage: int = 0
+    """The version that the last restore made: the same job may be applied again after it."""
+    changes_file: str | None = None
+    """Name of the file in ``_changes`` that came with the load."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +93,8 @@ class PublishedTable:
     load: LoadRecord
     checked_at: datetime
     """When DAP last said that this is the table's state; a quiet table has an old load."""
+    base: tuple[BaseFile, ...] = ()
+    """The same files with their rows, bytes and key bounds, from the log."""
 
 
 class Outcome(StrEnum):
@@ -70,3 +117,11 @@ class LoadResult:
     seconds_waiting: float
     seconds_downloading: float
     seconds_rewriting: float
+    mode: LoadMode = LoadMode.SNAPSHOT
+    """What was asked for; ``table.load.kind`` is what was done."""
+    reason: str = ""
+    """Why a snapshot was taken in place of an increment, or why nothing was done."""
+    counts: ChangeCounts | None = None
+    """What became of the keys; None for a snapshot in place of another."""
+    schema_changes: tuple[ShapeChange, ...] = ()
+    gap: Gap | None = None

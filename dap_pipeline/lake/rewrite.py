@@ -17,7 +17,7 @@ import duckdb
 
 from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
 from dap_pipeline.lake.coltypes import Kind
-from dap_pipeline.lake.columns import META_ACTION, Column, TableShape
+from dap_pipeline.lake.columns import META_ACTION, Column, Mask, TableShape
 from dap_pipeline.lake.counting import has_unknown_properties, nested_cells, tally
 from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.exact_numbers import has_wide_decimals, with_exact_numbers
@@ -29,6 +29,7 @@ from dap_pipeline.lake.read_jsonl import jsonl_parts, lines_of
 from dap_pipeline.lake.read_parquet import count_rows, parquet_parts
 from dap_pipeline.lake.records import LoadKind
 from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.lake.unpacking import unpack
 from dap_pipeline.lake.verify import Footer, verified_footer
 from dap_pipeline.settings import SourceFormat
 
@@ -77,7 +78,9 @@ def rewrite(
         connect(options) as connection,
         tempfile.TemporaryDirectory(dir=options.temp_dir) as work_folder,
     ):
-        work = _Rewriting(list(parts), shape, source, kind, target, Path(work_folder))
+        work = _Rewriting(
+            list(parts), shape, source, kind, target, Path(work_folder), options.threads
+        )
         try:
             return work.run(connection)
         except duckdb.Error as error:
@@ -97,16 +100,17 @@ class _Rewriting:
     kind: LoadKind
     target: Path
     work_folder: Path
+    threads: int
+    texts: list[Path] = dataclasses.field(default_factory=list)
+    """The unpacked parts, if they are JSONL."""
     groups: list[Parts] = dataclasses.field(default_factory=list)
 
     def run(self, connection: duckdb.DuckDBPyConnection) -> WrittenFile:
         if self.source is SourceFormat.PARQUET:
-            self.groups = parquet_parts(connection, self.parts, self.shape, self.kind)
-        elif has_wide_decimals(self.shape):
-            copies = with_exact_numbers(self.parts, self.shape, self.work_folder)
-            self.groups = jsonl_parts(copies, self.shape)
+            self.groups = parquet_parts(connection, self.parts, self._fields, self.kind)
         else:
-            self.groups = jsonl_parts(self.parts, self.shape)
+            self.texts = self._unpacked()
+            self.groups = jsonl_parts(self.texts, self._fields)
         rows = self._copy(connection)
         footer = verified_footer(self.target, self.shape)
         if footer.rows != rows:
@@ -114,6 +118,11 @@ class _Rewriting:
         self._check_counts(connection, footer)
         self._check_required(connection, footer)
         return self._described(connection, footer)
+
+    def _unpacked(self) -> list[Path]:
+        if has_wide_decimals(self._fields):
+            return with_exact_numbers(self.parts, self._fields, self.work_folder)
+        return unpack(self.parts, self.work_folder, self.threads)
 
     def _copy(self, connection: duckdb.DuckDBPyConnection) -> int:
         # DuckDB writes into the file that is there, which only its owner can read.
@@ -142,7 +151,7 @@ class _Rewriting:
                 and footer.nulls.get(column.name)
                 and self._lacks(connection, column)
             ):
-                found = locate(connection, self.groups, self.shape, self.kind)
+                found = locate(connection, self.groups, self._cast, self.kind)
                 raise found or misfit(self.parts[0], column, "is required and not there")
 
     def _lacks(self, connection: duckdb.DuckDBPyConnection, column: Column) -> bool:
@@ -161,14 +170,14 @@ class _Rewriting:
             raise MisfitError(f"the parts have {rows} rows, but {footer.rows} were written")
 
     def _count_lines(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
-        if not self.parts:
+        if not self.texts:
             return 0
-        lines = lines_of(self.parts)
+        lines = lines_of(self.texts)
         counted = tally(connection, lines, self.shape)
         same = counted.strange == 0 and counted.cells == self._cells(connection, footer)
-        if not same and has_unknown_properties(connection, lines, self.shape):
+        if not same and has_unknown_properties(connection, lines, self._fields):
             for part in self.parts:
-                inspect_lines(part, self.shape)
+                inspect_lines(part, self._fields)
             raise MisfitError("the parts have a property that is not in the table's schema")
         return counted.rows
 
@@ -199,6 +208,19 @@ class _Rewriting:
         )
 
     @property
+    def _fields(self) -> TableShape:
+        """The shape as the parts have it."""
+        return self.shape.in_parts()
+
+    @property
+    def _cast(self) -> TableShape:
+        """The columns whose values are read, and so can be misfits."""
+        unread = {c.name for c in self.shape.columns if c.masked is Mask.NULL}
+        unread |= {c.name for c in self.shape.dropped}
+        kept = tuple(c for c in self._fields.columns if c.name not in unread)
+        return dataclasses.replace(self._fields, columns=kept)
+
+    @property
     def _written(self) -> str:
         return f"read_parquet({literal(str(self.target))}, hive_partitioning = false)"
 
@@ -213,8 +235,8 @@ class _Rewriting:
         try:
             if self.source is SourceFormat.JSONL:
                 for part in self.parts:
-                    inspect_lines(part, self.shape)
-            found = locate(connection, self.groups, self.shape, self.kind)
+                    inspect_lines(part, self._fields)
+            found = locate(connection, self.groups, self._cast, self.kind)
         except MisfitError as misfit_error:
             return misfit_error
         except duckdb.Error:

@@ -35,12 +35,12 @@ class Staging:
         Raises:
             CancelledError: a stop was asked for while another load had the lock.
         """
-        with file_lock(self._make(self._table(name)) / "lock", stop):
+        with file_lock(self._make(self.folder(name)) / "lock", stop):
             yield
 
     def job_folder(self, name: TableName, job_id: str) -> Path:
         """Make the job's folder, and remove those of the table's earlier jobs."""
-        table = self._make(self._table(name))
+        table = self._make(self.folder(name))
         folder = table / job_folder_name(job_id)
         for other in table.glob("job_*"):
             if other != folder:
@@ -49,10 +49,11 @@ class Staging:
 
     def clear(self, name: TableName) -> None:
         """Remove all that is staged for the table."""
-        for folder in self._table(name).glob("job_*"):
+        for folder in self.folder(name).glob("job_*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _table(self, name: TableName) -> Path:
+    def folder(self, name: TableName) -> Path:
+        """Tell the folder of a table, whether or not it is there."""
         return self.root / name.namespace / name.table
 
     def _make(self, folder: Path) -> Path:

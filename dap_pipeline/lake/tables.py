@@ -5,7 +5,8 @@
     <root>/origin.json                                      which service the data comes from
     <root>/<namespace>/<table>/_delta_log/…                 kept by delta-rs
     <root>/<namespace>/<table>/snapshot-20261123T120000Z-5f2c1d-00000.parquet
-    <root>/<namespace>/<table>/_checked                     empty; its time is when DAP was asked
+    <root>/<namespace>/<table>/_changes/…                   what increments changed, one more table
+    <root>/<namespace>/<table>/_checked                     its time is when DAP had nothing newer
 
 A committed file never changes, so a reader that has the list of a version's files can read them
 without a lock until they are vacuumed.
@@ -15,7 +16,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +28,21 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError, UnknownTableError
-from dap_pipeline.lake import origin, vacuuming
+from dap_pipeline.lake import changes_table, checked, origin, vacuuming
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, NewLoad, load_record_at, load_records
+from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.folders import storage_errors
-from dap_pipeline.lake.publishing import publish
+from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.past import (
+    Past,
+    Restoring,
+    check_readable,
+    no_such_version,
+    past_of,
+    version_as_of,
+)
+from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, publish, publish_again
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.rewrite import WrittenFile
 
@@ -37,6 +50,7 @@ __all__ = ["Lake", "NewLoad"]
 
 # Readers of Delta tables pass over names that begin with an underscore.
 _CHECKED = "_checked"
+_OPENED_AT_ONCE = 4
 
 
 class Lake:
@@ -74,29 +88,46 @@ class Lake:
             # A folder that someone else put here may have any name.
             with contextlib.suppress(UnknownTableError):
                 names.append(TableName(log.parent.parent.name, log.parent.name))
-        found = (self.table(name) for name in sorted(names))
-        return [table for table in found if table is not None]
+        # delta-rs waits for the disk without holding other threads up.
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return [table for table in pool.map(self.table, sorted(names)) if table is not None]
 
-    def history(self, name: TableName) -> list[LoadRecord]:
+    def history(self, name: TableName, most: int | None = None) -> list[LoadRecord]:
         """List the loads of a table, the newest first, as far back as its log goes."""
-        return list(load_records(self.folder(name)))
+        return list(islice(load_records(self.folder(name)), most))
 
     def publish(
-        self, name: TableName, shape: TableShape, files: Sequence[WrittenFile], load: NewLoad
+        self,
+        name: TableName,
+        shape: TableShape,
+        files: Sequence[WrittenFile],
+        load: NewLoad,
+        *,
+        removed: Sequence[BaseFile] | None = None,
+        changes: WrittenFile | None = None,
     ) -> PublishedTable:
-        """Move the files into the table and commit them in place of all earlier ones.
+        """Move the files into the table and commit them, in place of all earlier ones or of some.
 
         Files and columns change in one commit. A job that is published already changes nothing; its
         files stay where they are. When it fails, the files are back where they were.
+
+        Args:
+            name: the table.
+            shape: its columns from now on.
+            files: the new files.
+            load: where they come from; it is refused unless its base is the published version.
+            removed: files of the base that go, the others stay; None removes all.
+            changes: a file of what the load changed, for the table of changes.
 
         Raises:
             ConcurrentLoadError: another load committed since ``load.base_version``.
             StorageError: the lake may not be written, or the disk is full.
         """
+        folder = self.folder(name)
         try:
-            publish(self.folder(name), name, shape, files, load)
+            publish(folder, name, self._content(name, shape, files, load, removed, changes), load)
         except DeltaError as error:
-            raise _unreadable(self.folder(name), name, error) from error
+            raise _unreadable(folder, name, error) from error
         published = self.table(name)
         if published is None:
             raise LakeError("the table is gone right after it was published").at(
@@ -104,14 +135,105 @@ class Lake:
             )
         return published
 
-    def confirm(self, name: TableName) -> None:
-        """Note that DAP was asked just now, and that the published version is its state.
+    def _content(
+        self,
+        name: TableName,
+        shape: TableShape,
+        files: Sequence[WrittenFile],
+        load: NewLoad,
+        removed: Sequence[BaseFile] | None,
+        changes: WrittenFile | None,
+    ) -> Content:
+        base = None if removed is None else self.table(name, load.base_version)
+        if removed is None or base is None:
+            return Content(shape, files, changes=changes)
+        gone = {file.path.name for file in removed}
+        kept = [file for file in base.base if file.path.name not in gone]
+        return Content(shape, files, kept, removed, changes)
+
+    def confirm(self, name: TableName, watermark: datetime) -> None:
+        """Note that DAP was asked just now, and has nothing newer than the watermark.
 
         Raises:
             StorageError: the lake may not be written.
         """
         with storage_errors(f"write into {self.folder(name)}"):
-            (self.folder(name) / _CHECKED).touch(mode=0o600)
+            checked.note(self.folder(name) / _CHECKED, watermark)
+
+    def quiet_checks(self, name: TableName, watermark: datetime) -> int:
+        """Tell how often DAP had nothing newer than this watermark."""
+        return checked.count(self.folder(name) / _CHECKED, watermark)
+
+    def settle_changes(self, name: TableName, keep: timedelta, options: RewriteOptions) -> None:
+        """Put what the last loads changed into the table of changes; what is older goes.
+
+        It is done after each load; the next one does it if a load ended too early for it.
+
+        Raises:
+            StorageError: the lake may not be written.
+            LakeError: the table of changes cannot be read or written.
+        """
+        table = self.table(name)
+        if table is not None:
+            loads = load_records(self.folder(name))
+            changes_table.settle(self.folder(name), table, loads, keep=keep, options=options)
+
+    def as_of(self, name: TableName, which: int | datetime | None) -> PublishedTable:
+        """Give a version whose files can be read: by number, by DAP's instant, or the current one.
+
+        Raises:
+            LakeError: there is none, or its files were removed.
+            UnknownTableError: the table is not in the lake.
+        """
+        version = self._version_as_of(name, which) if isinstance(which, datetime) else which
+        if self.table(name) is None:
+            raise UnknownTableError(
+                f"{name} is not in the lake", advice="See what is there with `dap-pipeline status`."
+            )
+        table = self.table(name, version)
+        if table is None:
+            raise no_such_version(name, which or 0)
+        check_readable(table)
+        return table
+
+    def _version_as_of(self, name: TableName, instant: datetime) -> int:
+        load = version_as_of(self.history(name), instant)
+        if load is None:
+            raise no_such_version(name, instant)
+        return load.version
+
+    def restore(self, name: TableName, version: int) -> PublishedTable:
+        """Bring an earlier version back, as a new one; the next increment goes on from it.
+
+        Raises:
+            LakeError: there is no such version, or its files were removed.
+            ConcurrentLoadError: a load was published in between.
+            StorageError: the lake may not be written, or the disk is full.
+            UnknownTableError: the table is not in the lake.
+        """
+        restoring = Restoring(self.as_of(name, None), self.as_of(name, version))
+        try:
+            publish_again(self.folder(name), name, restoring)
+        except DeltaError as error:
+            raise _unreadable(self.folder(name), name, error) from error
+        return self.as_of(name, None)
+
+    def past(self, table: PublishedTable, most: int) -> Past:
+        """Read the last ``most`` commits of a table: its loads, and the files of each version."""
+        return past_of(self.folder(table.name), table, most)
+
+    def all_changes(self, names: Sequence[TableName]) -> list[tuple[str, ...]]:
+        """List the files of changes of many tables; see ``changes``."""
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return list(pool.map(self.changes, names))
+
+    def changes(self, name: TableName) -> tuple[str, ...]:
+        """List the files of the table's changes, the newest first.
+
+        Raises:
+            LakeError: the table of changes cannot be read.
+        """
+        return changes_table.files(self.folder(name))
 
     def vacuum(self, name: TableName, keep: timedelta) -> int:
         """Remove files that no version of the last ``keep`` needs; tell how many.
@@ -123,7 +245,8 @@ class Lake:
             StorageError: a file could not be removed.
         """
         folder = self.folder(name)
-        return vacuuming.vacuum(folder, keep) if (folder / LOG_FOLDER).is_dir() else 0
+        tables = [folder, folder / CHANGES_FOLDER]
+        return sum(vacuuming.vacuum(f, keep) for f in tables if (f / LOG_FOLDER).is_dir())
 
     def claim(self, service: str) -> None:
         """Tie the lake to the DAP service that its data comes from.
@@ -153,17 +276,40 @@ def _describe(name: TableName, folder: Path, delta: DeltaTable) -> PublishedTabl
     load = load_record_at(folder, version)
     if load is None:
         raise ValueError("no commit in its log tells of a load")
+    shape = TableShape.from_delta_schema(delta.schema().to_json())
     files: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
     return PublishedTable(
-        checked_at=max(load.committed_at, _time_of(folder / _CHECKED)),
+        checked_at=_checked_at(folder, load),
         name=name,
         version=version,
         files=tuple(sorted(str(folder / file["path"]) for file in files)),
         rows=sum(file["num_records"] for file in files),
         bytes=sum(file["size_bytes"] for file in files),
-        shape=TableShape.from_delta_schema(delta.schema().to_json()),
+        shape=shape,
         load=load,
+        base=tuple(_base_file(folder, file, shape.key) for file in files),
     )
+
+
+def _base_file(folder: Path, file: dict[str, Any], key: Sequence[str]) -> BaseFile:
+    return BaseFile(
+        folder / file["path"],
+        file["num_records"],
+        file["size_bytes"],
+        _bounds(file, "min", key),
+        _bounds(file, "max", key),
+    )
+
+
+def _bounds(file: dict[str, Any], which: str, key: Sequence[str]) -> dict[str, int | str]:
+    found = {name: file.get(f"{which}.{name}") for name in key}
+    return {name: bound for name, bound in found.items() if isinstance(bound, int | str)}
+
+
+def _checked_at(folder: Path, load: LoadRecord) -> datetime:
+    # Who brings an earlier version back does not ask DAP.
+    asked = load.committed_at if load.restored_from is None else load.at
+    return max(asked, _time_of(folder / _CHECKED))
 
 
 def _time_of(file: Path) -> datetime:

@@ -45,17 +45,17 @@ def verified_footer(path: Path, shape: TableShape) -> Footer:
             schema, metadata = file.schema_arrow, file.metadata
     except pa.ArrowException as error:
         raise LakeError(f"{path.name} cannot be read after it was written: {error}") from error
-    written = [(field.name, _nullable(field.type)) for field in schema]
+    written = [(field.name, without_nullability(field.type)) for field in schema]
     if written != [(column.name, arrow_type(column.type)) for column in shape.columns]:
         raise LakeError(f"{path.name} was written with other columns than the table has")
     return Footer(metadata.num_rows, _nulls(metadata, shape))
 
 
-def _nullable(kind: pa.DataType) -> pa.DataType:
+def without_nullability(kind: pa.DataType) -> pa.DataType:
     """Forget which members are never null: DuckDB 2 notes it, DuckDB 1 does not."""
     if isinstance(kind, pa.StructType):
-        return pa.struct([(field.name, _nullable(field.type)) for field in kind])
-    return pa.list_(_nullable(kind.value_type)) if isinstance(kind, pa.ListType) else kind
+        return pa.struct([(field.name, without_nullability(field.type)) for field in kind])
+    return pa.list_(without_nullability(kind.value_type)) if isinstance(kind, pa.ListType) else kind
 
 
 def _nulls(metadata: pq.FileMetaData, shape: TableShape) -> dict[str, int]:

@@ -7,14 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import duckdb
+import pyarrow as pa
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.columns import Section
+from dap_pipeline.lake.freshness import FreshnessRules, freshness_of
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
-from dap_pipeline.lake.sql import identifier, literal, literals
+from dap_pipeline.lake.references import targets_of
+from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.lake.tables import Lake
 
 SCHEMA = "dap"
-_ROWS_AT_ONCE = 400
+MOST_LOADS = 60
+"""Loads of a table that are told of: ten days of increments every four hours."""
+
+_ROWS = "rows_to_insert"
+_ARROW = {
+    "VARCHAR": pa.string(),
+    "BIGINT": pa.int64(),
+    "BOOLEAN": pa.bool_(),
+    "TIMESTAMPTZ": pa.timestamp("us", tz="UTC"),
+    "VARCHAR[]": pa.list_(pa.string()),
+}
 
 Value = None | bool | int | str | datetime | Sequence[str]
 Row = tuple[Value, ...]
@@ -40,11 +54,22 @@ _LOAD = (
     _Field("committed_at", "TIMESTAMPTZ NOT NULL", "When the load was published in the lake."),
     _Field("schema_version", "BIGINT NOT NULL", "Version of the table's DAP schema."),
     _Field("rows", "BIGINT NOT NULL", "Rows of the whole table after the load."),
+    _Field("mode", "VARCHAR NOT NULL", "What was asked for: snapshot, incremental or auto."),
+    _Field("reason", "VARCHAR NOT NULL", "Why it was a snapshot though changes were asked for."),
+    _Field("inserted", "BIGINT", "Keys that are new; NULL for a snapshot in place of another."),
+    _Field("updated", "BIGINT", "Keys whose row changed."),
+    _Field("deleted", "BIGINT", "Keys that are gone."),
+    _Field("unchanged", "BIGINT", "Records that changed nothing, as they were there already."),
+    _Field("schema_changes", "VARCHAR[] NOT NULL", "What about the columns changed with the load."),
+    _Field("lost_from", "TIMESTAMPTZ", "From when DAP had dropped rows before they were loaded."),
+    _Field("lost_to", "TIMESTAMPTZ", "Up to when such rows are lost."),
+    _Field("restored_from", "BIGINT", "The version that was brought back, else NULL."),
 )
 _TABLES = (
     *_PLACE,
     *_LOAD,
     _Field("checked_at", "TIMESTAMPTZ NOT NULL", "When DAP last said that this is its state."),
+    _Field("stale_at", "TIMESTAMPTZ NOT NULL", "From when on it is stale, unless checked again."),
     _Field("bytes", "BIGINT NOT NULL", "Bytes of the table's Parquet files."),
     _Field("files", "BIGINT NOT NULL", "Number of the table's Parquet files."),
     _Field("key", "VARCHAR[] NOT NULL", "Names of the key columns."),
@@ -60,18 +85,50 @@ _COLUMNS = (
     _Field("required", "BOOLEAN NOT NULL", "Whether DAP promises a value in every row."),
     _Field("description", "VARCHAR NOT NULL", "What the column holds, as far as it is described."),
     _Field("members", "VARCHAR[] NOT NULL", "The permitted values of an enumeration, else empty."),
+    _Field("refers_to", "VARCHAR[] NOT NULL", "The columns that it may refer to, else empty."),
+    _Field("masked", "VARCHAR", "How the settings mask it: hash or null; NULL where they do not."),
 )
+
+_FILES = (
+    *_PLACE,
+    _Field("file", "VARCHAR NOT NULL", "Path of the Parquet file."),
+    _Field("first_version", "BIGINT NOT NULL", "First version of the table that has the file."),
+    _Field("last_version", "BIGINT NOT NULL", "Last version of the table that has the file."),
+)
+_FILES_AS_OF = f"""
+CREATE MACRO {SCHEMA}.files_as_of(of_namespace, of_table, instant) AS (
+    SELECT list(file ORDER BY file) FROM {SCHEMA}.files
+    WHERE namespace = of_namespace AND table_name = of_table AND (
+        SELECT arg_max(version, (as_of, version)) FROM {SCHEMA}.loads
+        WHERE namespace = of_namespace AND table_name = of_table
+          AND as_of <= CAST(instant AS TIMESTAMPTZ)
+    ) BETWEEN first_version AND last_version
+)
+"""
 
 
 def create_about(
     connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
     tables: Sequence[PublishedTable],
-    histories: Iterable[tuple[TableName, Sequence[LoadRecord]]],
+    freshness: FreshnessRules,
 ) -> None:
-    """Create and fill the tables ``dap.tables``, ``dap.loads`` and ``dap.columns``."""
-    _fill(connection, "tables", "The published tables.", _TABLES, map(_table_row, tables))
-    loads = [(*_place(name), *_load_row(load)) for name, history in histories for load in history]
-    _fill(connection, "loads", "Every load that the lake remembers.", (*_PLACE, *_LOAD), loads)
+    """Create and fill the tables of the schema, and the macro that leads into the past."""
+    rows = [_table_row(table, freshness) for table in tables]
+    _fill(connection, "tables", "The published tables.", _TABLES, rows)
+    pasts = [(table, lake.past(table, MOST_LOADS)) for table in tables]
+    loads = [
+        (*_place(table.name), *_load_row(load)) for table, past in pasts for load in past.loads
+    ]
+    about = f"The loads of each table, at most the last {MOST_LOADS}."
+    _fill(connection, "loads", about, (*_PLACE, *_LOAD), loads)
+    files = [
+        (*_place(table.name), str(span.path), span.first_version, span.last_version)
+        for table, past in pasts
+        for span in past.spans
+    ]
+    _fill(connection, "files", "The files of each version that can be read.", _FILES, files)
+    connection.execute(_FILES_AS_OF)
     columns = [row for table in tables for row in _column_rows(table)]
     _fill(connection, "columns", "The columns of the published tables.", _COLUMNS, columns)
 
@@ -90,16 +147,33 @@ def _load_row(load: LoadRecord) -> Row:
         load.committed_at,
         load.schema_version,
         load.rows,
+        load.mode.value,
+        load.reason,
+        *_counts(load),
+        [str(change) for change in load.schema_changes],
+        None if load.gap is None else load.gap.since,
+        None if load.gap is None else load.gap.until,
+        load.restored_from,
     )
 
 
-def _table_row(table: PublishedTable) -> Row:
+def _counts(load: LoadRecord) -> Row:
+    counts = load.counts
+    if counts is None:
+        return (None, None, None, None)
+    return (counts.inserted, counts.updated, counts.deleted, counts.unchanged)
+
+
+def _table_row(table: PublishedTable, freshness: FreshnessRules) -> Row:
     shape = table.shape
-    about = (table.checked_at, table.bytes, len(table.files), list(shape.key), shape.description)
-    return (*_place(table.name), *_load_row(table.load), *about)
+    fresh = freshness_of(table, freshness)
+    about = (table.bytes, len(table.files), list(shape.key), shape.description)
+    checked = (fresh.checked_at, fresh.stale_at)
+    return (*_place(table.name), *_load_row(table.load), *checked, *about)
 
 
 def _column_rows(table: PublishedTable) -> list[Row]:
+    targets = targets_of(table.name)
     return [
         (
             *_place(table.name),
@@ -111,6 +185,8 @@ def _column_rows(table: PublishedTable) -> list[Row]:
             column.required,
             column.description,
             [str(member) for member in column.members],
+            [f"{target.table}.{target.column}" for target in targets.get(column.name, ())],
+            None if column.masked is None else column.masked.value,
         )
         for position, column in enumerate(table.shape.columns, start=1)
     ]
@@ -134,28 +210,18 @@ def _fill(
         f"COMMENT ON TABLE {target} IS {literal(comment)}",
     ]
     connection.execute(";\n".join([*create, *comments]))
-    _insert(connection, target, list(rows))
+    _insert(connection, target, fields, list(rows))
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, target: str, rows: Sequence[Row]) -> None:
-    # Text, not parameters: DuckDB 1.5 looks for numpy and pandas anew for every parameter, which
-    # takes most of a build. And many rows at once: executemany takes about 100 times as long.
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        values = ", ".join(
-            f"({', '.join(map(_sql, row))})" for row in rows[start : start + _ROWS_AT_ONCE]
-        )
-        connection.execute(f"INSERT INTO {target} VALUES {values}")
-
-
-def _sql(value: Value) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case bool() | int():
-            return str(value)
-        case str():
-            return literal(value)
-        case datetime():
-            return f"TIMESTAMPTZ {literal(value.isoformat())}"
-        case _:
-            return literals(list(value))
+def _insert(
+    connection: duckdb.DuckDBPyConnection, target: str, fields: Sequence[_Field], rows: list[Row]
+) -> None:
+    # As a whole: values in the text of statements, or one by one, take most of a build.
+    columns = zip(*rows, strict=True) if rows else ([] for _ in fields)
+    arrays = [
+        pa.array(column, type=_ARROW[field.type.removesuffix(" NOT NULL")])
+        for field, column in zip(fields, columns, strict=True)
+    ]
+    connection.register(_ROWS, pa.table(arrays, names=[field.name for field in fields]))
+    connection.execute(f"INSERT INTO {target} SELECT * FROM {_ROWS}")
+    connection.unregister(_ROWS)

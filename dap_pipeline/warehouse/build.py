@@ -22,10 +22,12 @@ from filelock import FileLock, Timeout
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import StorageError, WarehouseError
 from dap_pipeline.lake.folders import make_private
+from dap_pipeline.lake.freshness import BY_RHYTHM, FreshnessRules
 from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.sql import identifier
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.warehouse.about import SCHEMA, create_about
+from dap_pipeline.warehouse.changes import create_changes, schema_of
 from dap_pipeline.warehouse.views import create_view
 
 LOCK_SECONDS = 120.0
@@ -63,7 +65,11 @@ class WarehouseReport:
 
 
 def build_warehouse(
-    lake: Lake, file: Path, *, lock_seconds: float = LOCK_SECONDS
+    lake: Lake,
+    file: Path,
+    *,
+    freshness: FreshnessRules = BY_RHYTHM,
+    lock_seconds: float = LOCK_SECONDS,
 ) -> WarehouseReport:
     """Write a new DuckDB file over every published table and put it in place of the old one.
 
@@ -80,13 +86,15 @@ def build_warehouse(
         tables = lake.tables()
         with _workshop(file) as folder:
             built = folder / file.name
-            _write(built, lake, tables)
+            _write(built, lake, tables, freshness)
             _put_in_place(built, file)
     registered = tuple(RegisteredTable(table) for table in tables)
     return WarehouseReport(registered, time.monotonic() - began, file)
 
 
-def _write(built: Path, lake: Lake, tables: list[PublishedTable]) -> None:
+def _write(
+    built: Path, lake: Lake, tables: list[PublishedTable], freshness: FreshnessRules
+) -> None:
     connection = duckdb.connect(
         str(built), config={"storage_compatibility_version": _STORAGE_VERSION}
     )
@@ -94,11 +102,14 @@ def _write(built: Path, lake: Lake, tables: list[PublishedTable]) -> None:
         # DuckDB 2 draws one on standard output when a statement takes long.
         connection.execute("SET enable_progress_bar = false")
         connection.execute("BEGIN")
-        for schema in sorted({SCHEMA, *(table.name.namespace for table in tables)}):
+        namespaces = {table.name.namespace for table in tables}
+        for schema in sorted({SCHEMA, *namespaces, *map(schema_of, namespaces)}):
             connection.execute(f"CREATE SCHEMA {identifier(schema)}")
         for table in tables:
             create_view(connection, table)
-        create_about(connection, tables, ((t.name, lake.history(t.name)) for t in tables))
+        changes = lake.all_changes([table.name for table in tables])
+        create_changes(connection, list(zip(tables, changes, strict=True)))
+        create_about(connection, lake, tables, freshness)
         connection.execute("COMMIT")
         # Closing would do it too, but keeps silent when the disk is full.
         connection.execute("CHECKPOINT")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from dap_pipeline.lake.columns import Column
+from dap_pipeline.lake.columns import Column, Mask
 from dap_pipeline.lake.records import PublishedTable
+from dap_pipeline.lake.references import Target, targets_of
 from dap_pipeline.lake.sql import identifier, literal, literals
+
+_MASKS = {
+    Mask.HASH: "Masked: a keyed hash stands for the value.",
+    Mask.NULL: "Masked: the value is left out.",
+}
 
 
 def view_name(table: PublishedTable) -> str:
@@ -18,8 +24,13 @@ def view_name(table: PublishedTable) -> str:
 
 def create_view(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> None:
     """Create the table's view over its current files, with comments."""
-    statements = [_view(table, stored_types(connection, table)), *_comments(table)]
+    statements = [_view(table, stored_types(connection, table)), *comments_of(table)]
     connection.execute(";\n".join(statements))
+
+
+def select_of(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> str:
+    """Write the query that the view of a version of the table stands for."""
+    return _select(table, stored_types(connection, table))
 
 
 def stored_types(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> Mapping[str, str]:
@@ -38,9 +49,13 @@ def _scan(table: PublishedTable) -> str:
 
 
 def _view(table: PublishedTable, stored: Mapping[str, str]) -> str:
+    return f"CREATE VIEW {view_name(table)} AS {_select(table, stored)}"
+
+
+def _select(table: PublishedTable, stored: Mapping[str, str]) -> str:
     columns = ",\n    ".join(_projection(column, stored) for column in table.shape.columns)
     source = f"FROM {_scan(table)}" if table.files else "WHERE false"
-    return f"CREATE VIEW {view_name(table)} AS SELECT\n    {columns}\n{source}"
+    return f"SELECT\n    {columns}\n{source}"
 
 
 def _projection(column: Column, stored: Mapping[str, str]) -> str:
@@ -51,19 +66,23 @@ def _projection(column: Column, stored: Mapping[str, str]) -> str:
     return f"CAST({name if found else 'NULL'} AS {kind}) AS {name}"
 
 
-def _comments(table: PublishedTable) -> list[str]:
-    view = view_name(table)
+def comments_of(table: PublishedTable) -> list[str]:
+    """Write the statements that describe a view and its columns."""
+    view, targets = view_name(table), targets_of(table.name)
     named = [
         f"COMMENT ON COLUMN {view}.{identifier(column.name)} IS {literal(text)}"
         for column in table.shape.columns
-        if (text := column_comment(column))
+        if (text := column_comment(column, targets.get(column.name, ())))
     ]
     if not table.shape.description:
         return named
     return [f"COMMENT ON VIEW {view} IS {literal(table.shape.description)}", *named]
 
 
-def column_comment(column: Column) -> str:
-    """Say what the column holds and, for an enumeration, which values it permits."""
+def column_comment(column: Column, targets: Sequence[Target] = ()) -> str:
+    """Say what the column holds, which values it permits, what it refers to, how it is masked."""
     values = f"One of: {', '.join(map(str, column.members))}." if column.members else ""
-    return " ".join(text for text in (column.description, values) if text)
+    referred = " or ".join(f"{target.table}.{target.column}" for target in targets)
+    refers = f"Refers to {referred}." if referred else ""
+    mask = _MASKS[column.masked] if column.masked is not None else ""
+    return " ".join(text for text in (column.description, values, refers, mask) if text)

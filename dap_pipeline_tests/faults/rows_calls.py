@@ -27,7 +27,10 @@ _ONE_BY_ONE = {"DAP_PIPELINE_PARALLEL_TABLES": "1"}
 
 def _too_many_until_a_date() -> Response:
     answer = errors.too_many_requests(0).response()
-    answer.headers["Retry-After"] = formatdate(time.time() + 2, usegmt=True)
+    now = time.time()
+    # By the clock of the answer: the school's own one has been set forward.
+    answer.headers["Date"] = formatdate(now, usegmt=True)
+    answer.headers["Retry-After"] = formatdate(now + 2, usegmt=True)
     return answer
 
 

@@ -103,6 +103,10 @@ def _renamed(key: pa.Table) -> pa.Table:
     return key.rename_columns(["number"])
 
 
+def _without_its_last(value: pa.Table) -> pa.Table:
+    return value.drop_columns(value.column_names[-1:])
+
+
 def _later_schema(answer: Any) -> Any:
     return {**answer, "version": answer["version"] + 1}
 
@@ -160,6 +164,12 @@ VALUES = Chapter(
             _columns_changed(_renamed, "key"),
             "id",
             "part-0000",
+        ),
+        _row(
+            "a part that lacks a column that may be NULL",
+            _columns_changed(_without_its_last),
+            "part-0000",
+            "is not there",
         ),
     ),
 )

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dap_pipeline.errors import MisfitError
+from dap_pipeline.lake.inspecting import LONGEST_LINE
 from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.unpacking import unpack
 
 from .making import (
     BOOLEAN,
@@ -205,13 +207,64 @@ def test_a_required_value_may_not_be_null(tmp_path: Path) -> None:
         rewritten([columns], table, tmp_path)
 
 
-def test_a_parquet_part_may_lack_only_what_is_not_required(tmp_path: Path) -> None:
-    part = write_parquet(tmp_path / "part-00000.parquet", {"b": pa.string()}, [{"b": "x"}])
+def test_a_parquet_part_that_lacks_a_column_is_refused(tmp_path: Path) -> None:
+    types = {"a": pa.string(), "b": pa.string()}
+    whole = write_parquet(tmp_path / "part-00000.parquet", types, [{"a": "x", "b": "x"}])
+    part = write_parquet(tmp_path / "part-00001.parquet", {"b": pa.string()}, [{"b": "x"}])
     table = shape({"a": STRING, "b": STRING})
-    assert column_of(rewritten([part], table, tmp_path), "a") == [None]
+    with pytest.raises(MisfitError, match=r"part-00001.parquet: value\.a is not there"):
+        rewritten([whole, part], table, tmp_path)
     strict = shape({"a": STRING, "b": STRING}, required=["a"])
-    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.a is required"):
-        rewritten([part], strict, tmp_path)
+    with pytest.raises(MisfitError, match=r"part-00001.parquet: value\.a is required"):
+        rewritten([whole, part], strict, tmp_path)
+
+
+def test_a_parquet_part_that_lacks_a_dotted_column_is_refused(tmp_path: Path) -> None:
+    columns = {"key.id": [1], "value.settings.color": ["red"], "meta.ts": [TS]}
+    part = tmp_path / "part-00000.parquet"
+    pq.write_table(pa.table(columns), part)
+    table = shape({"settings": object_of(color=STRING, size=INT32)})
+    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.settings lacks .* size"):
+        rewritten([part], table, tmp_path)
+    table = shape({"settings": object_of(color=STRING), "other.name": STRING})
+    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.other\.name is not there"):
+        rewritten([part], table, tmp_path)
+
+
+def test_a_parquet_object_that_lacks_a_member_is_refused(tmp_path: Path) -> None:
+    inner = pa.struct([("a", pa.string())])
+    part = write_parquet(tmp_path / "part-00000.parquet", {"o": inner}, [{"o": None}])
+    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.o lacks the member b"):
+        rewritten([part], shape({"o": object_of(a=STRING, b=DATE)}), tmp_path)
+
+
+def test_a_parquet_part_of_an_increment_may_not_lack_some_values(tmp_path: Path) -> None:
+    columns = {
+        "key": pa.array([{"id": 1}]),
+        "value": pa.array([{"b": "x"}]),
+        "meta": pa.array([{"ts": TS, "action": "U"}]),
+    }
+    part = tmp_path / "part-00000.parquet"
+    pq.write_table(pa.table(columns), part)
+    table = shape({"a": STRING, "b": STRING})
+    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.a is not there"):
+        rewritten([part], table, tmp_path, LoadKind.INCREMENTAL)
+
+
+def test_a_parquet_part_of_deletions_only_may_lack_all_values(tmp_path: Path) -> None:
+    columns = {
+        "key": pa.array([{"id": 1}]),
+        "meta": pa.array([{"ts": TS, "action": "D"}]),
+    }
+    part = tmp_path / "part-00000.parquet"
+    pq.write_table(pa.table(columns), part)
+    written = rewritten([part], shape({"a": STRING}), tmp_path, LoadKind.INCREMENTAL)
+    assert column_of(written, "a") == [None]
+    assert column_of(written, "meta_action") == ["D"]
+    columns["meta"] = pa.array([{"ts": TS}])
+    pq.write_table(pa.table(columns), part)
+    with pytest.raises(MisfitError, match=r"part-00000.parquet: value\.a is not there"):
+        rewritten([part], shape({"a": STRING}), tmp_path)
 
 
 @pytest.mark.parametrize("key", ["identity", "Id"])
@@ -297,3 +350,11 @@ def test_free_form_json_takes_every_value(tmp_path: Path) -> None:
     rows = rows_of([{"j": Raw(value)} for value in values])
     written = rewritten([write_jsonl(tmp_path / "p.jsonl.gz", rows)], shape({"j": JSON}), tmp_path)
     assert column_of(written, "j") == ['{"b":[1,2]}', "[]", "5", "true", 'a "text"', None]
+
+
+def test_a_line_without_end_is_not_unpacked_to_its_end(tmp_path: Path) -> None:
+    part = tmp_path / "part-00000.jsonl.gz"
+    part.write_bytes(gzip.compress(b'{"a": "' + bytes(80 << 20), compresslevel=1))
+    (tmp_path / "work").mkdir()
+    (text,) = unpack([part], tmp_path / "work", 1)
+    assert LONGEST_LINE < text.stat().st_size < LONGEST_LINE + (4 << 20)

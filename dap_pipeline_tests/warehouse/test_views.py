@@ -57,7 +57,8 @@ def test_every_table_of_the_catalogue_has_its_columns_even_without_files(
     found = query(
         file,
         "SELECT schema_name, table_name, list(column_name ORDER BY column_index) "
-        "FROM duckdb_columns() WHERE schema_name <> 'dap' AND NOT internal GROUP BY ALL",
+        "FROM duckdb_columns() WHERE schema_name <> 'dap' AND NOT internal"
+        " AND NOT ends_with(schema_name, '_changes') GROUP BY ALL",
     )
     assert {(ns, table): tuple(names) for ns, table, names in found} == {
         (t.name.namespace, t.name.table): tuple(c.name for c in shape_of(t.schema).columns)

@@ -1,0 +1,300 @@
+"""What increments changed, as a small Delta table in the folder ``_changes`` of each table.
+
+The file of a load's changes lies there before the load is committed, and the commit names it. Only
+then is it committed here. So after a crash in between nothing is lost: the log of the table tells
+which files are still to be committed. The transaction of each keeps it from coming twice.
+
+The changes of one day lie in one file, so that a month of them is quick to read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import DeltaError
+
+from dap_pipeline.errors import LakeError
+from dap_pipeline.lake.coltypes import INSTANT, TEXT, ColumnType, Kind
+from dap_pipeline.lake.columns import Column, Section, TableShape
+from dap_pipeline.lake.commits import LOG_FOLDER, METADATA_KEY, NewLoad
+from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
+from dap_pipeline.lake.folders import make_files_private, storage_errors
+from dap_pipeline.lake.merging import BaseFile, changes_shape
+from dap_pipeline.lake.merging_write import private_file
+from dap_pipeline.lake.moving import Moved, stem_of
+from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, create, open_table, replace
+from dap_pipeline.lake.records import LoadRecord, PublishedTable
+from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.sql import identifier, literal, literals
+from dap_pipeline.lake.verify import arrow_type, verified_footer
+
+# A day's file that is larger is left as it is, and the next one begins another.
+_LARGE = 64 << 20
+
+_LOAD_COLUMNS = (
+    Column(
+        "load_version",
+        Section.META,
+        "load_version",
+        ColumnType(Kind.INTEGER, "BIGINT"),
+        description="Version of the table in the lake that the change came with.",
+    ),
+    Column(
+        "load_job_id",
+        Section.META,
+        "load_job_id",
+        TEXT,
+        description="The DAP job that the change came from.",
+    ),
+    Column(
+        "load_since",
+        Section.META,
+        "load_since",
+        INSTANT,
+        description="Where the job's range began; NULL for a snapshot.",
+    ),
+    Column(
+        "load_until",
+        Section.META,
+        "load_until",
+        INSTANT,
+        description="Where the job's range ended.",
+    ),
+)
+
+
+def columns_of(shape: TableShape) -> TableShape:
+    """Give the columns of the table of changes: key, ``change``, ``meta_ts``, and of the load."""
+    told = changes_shape(shape)
+    what = f"What was inserted, updated and deleted, by key. {shape.description}".strip()
+    return dataclasses.replace(told, columns=(*told.columns, *_LOAD_COLUMNS), description=what)
+
+
+def with_load(
+    changes: WrittenFile, shape: TableShape, load: NewLoad, options: RewriteOptions
+) -> WrittenFile:
+    """Write a file of changes anew with the columns of the load that brought them.
+
+    Raises:
+        StorageError: the disk is full or may not be written.
+    """
+    since = "NULL" if load.since is None else literal(load.since.isoformat())
+    values = (str(load.version), literal(load.job_id), since, literal(load.at.isoformat()))
+    told = ", ".join(
+        f"CAST({value} AS {column.duckdb_type}) AS {identifier(column.name)}"
+        for value, column in zip(values, _LOAD_COLUMNS, strict=True)
+    )
+    query = f"SELECT *, {told} FROM {_scan([changes.path])}"
+    target = changes.path.with_name("changes-of-load.parquet")
+    written = _write(query, columns_of(shape), target, options)
+    changes.path.unlink()
+    return written
+
+
+def settle(
+    folder: Path,
+    table: PublishedTable,
+    loads: Iterable[LoadRecord],
+    *,
+    keep: timedelta,
+    options: RewriteOptions,
+) -> None:
+    """Commit the files of changes that the log of the table names and that are not yet committed.
+
+    Those that are older than ``keep`` go in the same commit.
+
+    Args:
+        folder: folder of the table.
+        table: its current version.
+        loads: its loads, the newest first.
+        keep: how long changes stay.
+        options: what DuckDB may use.
+
+    Raises:
+        StorageError: the lake may not be written.
+        LakeError: the table of changes cannot be read or written.
+    """
+    aside = folder / CHANGES_FOLDER
+    if not aside.is_dir():
+        return
+    with storage_errors(f"write into {aside}"):
+        try:
+            delta = open_table(aside)
+            pending = _pending(delta, aside, loads)
+            if pending:
+                _Settling(aside, delta, columns_of(table.shape), keep, options).commit(pending)
+        except DeltaError as error:
+            raise LakeError(f"the changes in {aside} cannot be recorded: {error}") from error
+
+
+def files(folder: Path) -> tuple[str, ...]:
+    """List the files of a table's changes, the newest first.
+
+    Raises:
+        LakeError: the table of changes cannot be read.
+    """
+    aside = folder / CHANGES_FOLDER
+    if not (aside / LOG_FOLDER).is_dir():
+        return ()
+    try:
+        delta = open_table(aside)
+        return () if delta is None else tuple(str(file.path) for file in _files(aside, delta))
+    except DeltaError as error:
+        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+
+
+def _pending(
+    delta: DeltaTable | None, aside: Path, loads: Iterable[LoadRecord]
+) -> list[LoadRecord]:
+    """Find the loads whose changes are not committed, the oldest first."""
+    found: list[LoadRecord] = []
+    for load in loads:
+        if load.changes_file is None:
+            continue
+        if delta is not None and delta.transaction_version(_transaction(load)) is not None:
+            break
+        if (aside / load.changes_file).exists():
+            found.append(load)
+    return found[::-1]
+
+
+def _transaction(load: LoadRecord) -> str:
+    return f"{METADATA_KEY}:changes:{load.version}"
+
+
+@dataclass(frozen=True)
+class _Changes(BaseFile):
+    day: int = 0
+    """The UTC day on which the file came, counted from 1970."""
+
+
+def _files(aside: Path, delta: DeltaTable) -> list[_Changes]:
+    """List the committed files, the newest first."""
+    rows: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+    named = [
+        (
+            row["modification_time"],
+            _Changes(
+                aside / row["path"],
+                row["num_records"],
+                row["size_bytes"],
+                {},
+                {},
+                _day(_instant(row["modification_time"])),
+            ),
+        )
+        for row in rows
+    ]
+    return [file for _, file in sorted(named, key=lambda pair: (pair[0], pair[1].path))[::-1]]
+
+
+def _instant(value: datetime | int) -> datetime:
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(value / 1000, UTC)
+
+
+def _day(instant: datetime) -> int:
+    return int(instant.timestamp() // 86_400)
+
+
+@dataclass(frozen=True)
+class _Settling:
+    """One commit to the table of changes."""
+
+    aside: Path
+    delta: DeltaTable | None
+    shape: TableShape
+    keep: timedelta
+    options: RewriteOptions
+
+    def commit(self, pending: Sequence[LoadRecord]) -> None:
+        """Commit the changes of these loads; those of today become one file."""
+        known = [] if self.delta is None else _files(self.aside, self.delta)
+        now = datetime.now(UTC)
+        oldest = _day(now - self.keep)
+        old = [file for file in known if file.day < oldest]
+        today = [file for file in known if self._is_folded(file, _day(now))]
+        came = [self.aside / load.changes_file for load in pending if load.changes_file]
+        file = self._one_file([*reversed(came), *(file.path for file in today)])
+        removed = [*old, *today]
+        kept = [file for file in known if file not in removed]
+        self._apply(file, Content(self.shape, [file], kept, removed), pending)
+        for path in came:
+            if path != file.path:
+                path.unlink(missing_ok=True)
+
+    def _is_folded(self, file: _Changes, today: int) -> bool:
+        """Tell whether a file is folded with the new ones: of today, or of a key that changed."""
+        if file.day == today and file.bytes < _LARGE:
+            return True
+        return not self._fits(file.path)
+
+    def _fits(self, path: Path) -> bool:
+        with pq.ParquetFile(path) as file:
+            there = {field.name: field.type for field in file.schema_arrow}
+        return there == {c.name: arrow_type(c.type) for c in self.shape.columns}
+
+    def _one_file(self, paths: Sequence[Path]) -> WrittenFile:
+        if len(paths) == 1 and self._fits(paths[0]):
+            rows = verified_footer(paths[0], self.shape).rows
+            return WrittenFile(paths[0], rows, paths[0].stat().st_size, {}, {})
+        stem = stem_of("changes", time.strftime("%Y%m%d", time.gmtime()))
+        target = self.aside / f"{stem}.parquet"
+        columns = self.shape.columns
+        nothing = (f"CAST(NULL AS {c.duckdb_type}) AS {identifier(c.name)}" for c in columns)
+        names = (
+            f"CAST({identifier(c.name)} AS {c.duckdb_type}) AS {identifier(c.name)}"
+            for c in columns
+        )
+        whole = (
+            f"SELECT {', '.join(nothing)} WHERE false UNION ALL BY NAME SELECT * FROM"
+            f" {_scan(paths)}"
+        )
+        query = f"SELECT {', '.join(names)} FROM ({whole})"
+        return _write(query, self.shape, target, self.options)
+
+    def _apply(self, file: WrittenFile, content: Content, pending: Sequence[LoadRecord]) -> None:
+        properties = CommitProperties(
+            app_transactions=[Transaction(_transaction(load), 1) for load in pending],
+            max_commit_retries=0,
+        )
+        moved = Moved([(file.path, file)])
+        if self.delta is None:
+            create(self.aside, "changes", content, moved, properties)
+        else:
+            replace(self.aside, self.delta, content, moved, properties)
+        make_files_private(self.aside / LOG_FOLDER)
+
+
+def _scan(paths: Sequence[Path]) -> str:
+    # Of files whose key columns differ in type, the wider one holds.
+    union = ", union_by_name = true" if len(paths) > 1 else ""
+    return f"read_parquet({literals([str(p) for p in paths])}{union}, hive_partitioning = false)"
+
+
+def _write(query: str, shape: TableShape, target: Path, options: RewriteOptions) -> WrittenFile:
+    with storage_errors(f"write {target}"), connect(options) as connection:
+        private_file(target)
+        try:
+            # DuckDB writes into the file that is there, which only its owner can read.
+            form = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"
+            copy = f"COPY ({query}) TO {literal(str(target))} ({form})"
+            rows = int(fetch(connection, copy)[0][0])
+        except duckdb.Error as error:
+            target.unlink(missing_ok=True)
+            known = not_of_the_data(error, "write the changes")
+            raise known or LakeError(f"{target} cannot be written") from error
+    if verified_footer(target, shape).rows != rows:
+        raise LakeError(f"{target} has other rows than were written")
+    return WrittenFile(target, rows, target.stat().st_size, {}, {})

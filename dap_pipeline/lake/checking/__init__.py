@@ -1,0 +1,1 @@
+"""Facts about what is published: the checks of a table, without Dagster."""

@@ -1,0 +1,240 @@
+"""Writes the files of a merge, each verified against what was counted beforehand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import duckdb
+
+from dap_pipeline.errors import LakeError
+from dap_pipeline.lake.coltypes import ColumnType, Kind
+from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
+from dap_pipeline.lake.duck import fetch
+from dap_pipeline.lake.merging_layout import BaseFile, Group, KeyValue, Layout
+from dap_pipeline.lake.merging_plan import Records
+from dap_pipeline.lake.merging_read import ROW, make_table, source
+from dap_pipeline.lake.naming import own_names
+from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.lake.verify import verified_footer
+
+CHANGE = Column(
+    "change",
+    Section.META,
+    "change",
+    ColumnType(Kind.ENUM),
+    required=True,
+    description="What happened to the key: insert, update or delete.",
+    members=("insert", "update", "delete"),
+)
+
+# A longer text is no use as a bound, and cut it would be a wrong one.
+_LONGEST_BOUND = 64
+# Stands beside the columns of a table, which have no such names.
+_SLOT = "__slot"
+
+
+def changes_shape(shape: TableShape) -> TableShape:
+    """Give the columns of a file of changes: the key, ``change`` and ``meta_ts``.
+
+    Where a column of the key is called ``change``, ours is ``change_meta``.
+    """
+    key = tuple(shape.column(name) for name in shape.key)
+    fields = [(name, Section.KEY.value) for name in shape.key]
+    *_, name = own_names([*fields, (CHANGE.name, Section.META.value)], (META_TS.name,))
+    return replace(shape, columns=(*key, replace(CHANGE, name=name), META_TS))
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes into ``work`` with a connection that has the table ``change``."""
+
+    connection: duckdb.DuckDBPyConnection
+    base: Sequence[BaseFile]
+    records: Records
+    layout: Layout
+    work: Path
+
+    def write(self) -> list[WrittenFile]:
+        """Write the file of each group that has rows.
+
+        Raises:
+            LakeError: a file has other rows or columns than it should.
+        """
+        self._place()
+        routed = self.work / "routed.parquet"
+        slots = [slot for slot, group in enumerate(self.layout.groups) if group.placed]
+        try:
+            if len(slots) > 1:
+                self._route(routed)
+            return [
+                self._write_group(slot, routed if len(slots) > 1 else None)
+                for slot in self._wanted()
+            ]
+        finally:
+            routed.unlink(missing_ok=True)
+
+    def _wanted(self) -> list[int]:
+        """Choose the groups that have rows; a table without any rows has one file all the same."""
+        groups = self.layout.groups
+        wanted = [slot for slot, group in enumerate(groups) if group.kept + group.placed]
+        all_gone = bool(groups) and len(self.layout.removed) == len(self.base)
+        return wanted or ([0] if all_gone else [])
+
+    def write_changes(self) -> WrittenFile | None:
+        """Write what became of each key that changed; None if none did."""
+        shape = changes_shape(self.records.shape)
+        named = [f"k{n} AS {identifier(name)}" for n, name in enumerate(shape.key)]
+        names = ", ".join([*named, f"change AS {identifier(shape.columns[-2].name)}", "meta_ts"])
+        rows = fetch(self.connection, "SELECT count(*) FROM change WHERE change <> 'unchanged'")
+        if not rows[0][0]:
+            return None
+        query = f"SELECT {names} FROM change WHERE change <> 'unchanged'"
+        return write_file(
+            self.connection, query, shape, self.work / "changes.parquet", rows=rows[0][0]
+        )
+
+    def _place(self) -> None:
+        """Make the table ``placed``: the slot of every row that the increment brings."""
+        groups = list(enumerate(self.layout.groups))
+        homes = [(number, slot) for slot, group in groups for number in group.files]
+        spans = [(g.partition, *g.inserts, slot) for slot, g in groups if g.inserts]
+        make_table(self.connection, "seat", "home INTEGER, slot INTEGER", homes)
+        make_table(self.connection, "span", "part INTEGER, a BIGINT, b BIGINT, slot INTEGER", spans)
+        keys = self.records.key_names
+        one_each = len({partition for partition, *_ in spans}) == len(spans)
+        number = "0" if one_each else f"row_number() OVER (PARTITION BY part ORDER BY {keys})"
+        least = "" if one_each else "AND n > a AND n <= b"
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE placed AS"
+            f" SELECT c.origin AS __origin, c.place AS __place, s.slot AS {_SLOT}"
+            " FROM change c JOIN seat s USING (home)"
+            " WHERE change = 'update' AND NOT moves UNION ALL"
+            f" SELECT i.origin, i.place, s.slot FROM (SELECT *, {number} AS n FROM change"
+            f" WHERE change = 'insert' OR moves) i JOIN span s ON i.part = s.part {least}"
+        )
+
+    def _brought(self) -> str:
+        """Write the query of the rows that the increment brings, with their slots."""
+        columns = self.records.shape.columns
+        return " UNION ALL ".join(
+            f"SELECT {each.values(columns)}, {_SLOT} FROM (SELECT *, {each.number} AS __origin,"
+            f" {ROW} AS __place FROM {each.relation}) JOIN placed USING (__origin, __place)"
+            for each in self.records.files
+        )
+
+    def _route(self, target: Path) -> None:
+        """Sort what the increment brings by its slots, so that each is read once."""
+        query = f"{self._brought()} ORDER BY {_SLOT}"
+        _copy_within_memory(self.connection, query, target, "lz4")
+
+    def _write_group(self, slot: int, routed: Path | None) -> WrittenFile:
+        group = self.layout.groups[slot]
+        selects = list(self._kept(group))
+        if group.placed:
+            names = ", ".join(identifier(column.name) for column in self.records.shape.columns)
+            origin = f"({self._brought()})" if routed is None else _relation(routed)
+            selects.append(f"SELECT {names} FROM {origin} WHERE {_SLOT} = {slot}")
+        return write_file(
+            self.connection,
+            " UNION ALL ".join(selects),
+            self.records.shape,
+            self.work / f"merged-{slot:05d}.parquet",
+            rows=group.kept + group.placed,
+        )
+
+    def _kept(self, group: Group) -> Iterator[str]:
+        for number in group.files:
+            each = source(self.base[number].path)
+            gone = (
+                f"SELECT home_row AS __row FROM change WHERE home = {number}"
+                " AND change <> 'unchanged'"
+            )
+            yield (
+                f"SELECT {each.values(self.records.shape.columns)}"
+                f" FROM (SELECT *, {ROW} AS __row FROM {each.relation})"
+                f" ANTI JOIN ({gone}) USING (__row)"
+            )
+
+
+def write_file(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    shape: TableShape,
+    target: Path,
+    *,
+    rows: int,
+) -> WrittenFile:
+    """Write a query as a Parquet file of the shape, and count its rows.
+
+    Raises:
+        LakeError: the file has other rows or columns.
+    """
+    written = _copy_within_memory(connection, query, target, "zstd")
+    footer = verified_footer(target, shape)
+    if not written == footer.rows == rows:
+        raise LakeError(
+            f"{target.name} should have {rows} rows, {written} were written and {footer.rows}"
+            " are there",
+            advice="Take a snapshot of the table; if it happens again, report it with this text.",
+        )
+    return described(connection, target, shape, rows)
+
+
+def _copy_within_memory(
+    connection: duckdb.DuckDBPyConnection, query: str, target: Path, compression: str
+) -> int:
+    private_file(target)
+    try:
+        return _copy(connection, query, target, compression, "16MB")
+    except duckdb.OutOfMemoryException:
+        # Rows of very long texts: one thread and small row groups take the least memory.
+        connection.execute("SET threads = 1")
+        return _copy(connection, query, target, compression, "2MB")
+
+
+def _copy(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    target: Path,
+    compression: str,
+    row_group: str,
+) -> int:
+    options = (
+        f"FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false,"
+        f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
+    )
+    copied = fetch(connection, f"COPY ({query}) TO {literal(str(target))} ({options})")
+    return int(copied[0][0])
+
+
+def described(
+    connection: duckdb.DuckDBPyConnection, target: Path, shape: TableShape, rows: int
+) -> WrittenFile:
+    """Find the bounds of the keys of a file that was written."""
+    names = [name for name in shape.key if rows and _has_bounds(shape.column(name))]
+    lows: dict[str, KeyValue] = {}
+    highs: dict[str, KeyValue] = {}
+    if names:
+        values = ", ".join(f"min({k}), max({k})" for k in map(identifier, names))
+        found = fetch(connection, f"SELECT {values} FROM {_relation(target)}")[0]
+        for name, low, high in zip(names, found[::2], found[1::2], strict=True):
+            if all(isinstance(b, int) or len(b) <= _LONGEST_BOUND for b in (low, high)):
+                lows[name], highs[name] = low, high
+    return WrittenFile(target, rows, target.stat().st_size, lows, highs)
+
+
+def _has_bounds(column: Column) -> bool:
+    return column.kind is Kind.INTEGER or column.duckdb_type == "VARCHAR"
+
+
+def _relation(path: Path) -> str:
+    return f"read_parquet({literal(str(path))}, hive_partitioning = false)"
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file that only its owner can read; DuckDB writes into it."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))

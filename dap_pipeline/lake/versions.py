@@ -1,0 +1,233 @@
+"""Makes the files of a table's new version: from the job's parts, and from what is published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from dap_pipeline.dap.schema_book import SchemaBook
+from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.errors import SchemaConflictError
+from dap_pipeline.lake.accumulating import Accumulating, accumulate, accumulating
+from dap_pipeline.lake.changes_table import with_load
+from dap_pipeline.lake.clustering import cluster, worth_clustering
+from dap_pipeline.lake.columns import TableShape, shape_of
+from dap_pipeline.lake.evolution import ShapeChange, merged_shape
+from dap_pipeline.lake.fetching import Fetcher, Workshop
+from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
+from dap_pipeline.lake.masking import Masking
+from dap_pipeline.lake.merging import BaseFile, ChangeCounts, Merged, merge
+from dap_pipeline.lake.meter import Meter
+from dap_pipeline.lake.planning import Answer, Demand, Task
+from dap_pipeline.lake.records import Gap, LoadKind, LoadMode, PublishedTable
+from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile
+from dap_pipeline.lake.tables import NewLoad
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How tables are loaded; see the settings of the same names."""
+
+    keep_versions: timedelta
+    keep_changes: timedelta
+    log_retention: timedelta
+    rules: GateRules = field(default_factory=GateRules)
+    masking: Masking = field(default_factory=Masking)
+
+
+class SnapshotNeededError(Exception):
+    """What came cannot be added to the published rows."""
+
+    def __init__(self, demand: Demand) -> None:
+        super().__init__(demand.reason)
+        self.demand = demand
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What is known about a load once its job is complete."""
+
+    task: Task
+    answer: Answer
+    shape: TableShape
+    """The columns of the job's rows."""
+    target: TableShape
+    """The columns of the table after the load."""
+    schema_changes: tuple[ShapeChange, ...]
+    remasked: bool
+    """Whether the published rows are masked by other settings."""
+
+    @property
+    def base(self) -> tuple[BaseFile, ...]:
+        """The published files."""
+        return () if self.task.before is None else self.task.before.base
+
+    @property
+    def base_shape(self) -> TableShape:
+        """The columns of the published files."""
+        return self.target if self.task.before is None else self.task.before.shape
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is about to be published."""
+
+    files: Sequence[WrittenFile]
+    rows: int
+    removed: Sequence[BaseFile] | None
+    """None replaces the whole table."""
+    changes: WrittenFile | None
+    counts: ChangeCounts | None
+
+
+class VersionMaker:
+    """Makes new versions of tables; safe to use from several threads at once."""
+
+    def __init__(
+        self, *, fetcher: Fetcher, schemas: SchemaBook, workshop: Workshop, options: LoadOptions
+    ) -> None:
+        self._fetcher = fetcher
+        self._schemas = schemas
+        self._workshop = workshop
+        self._options = options
+
+    def prepared(self, task: Task, answer: Answer, remasked: bool, stop: Stop) -> Loading:
+        """Find out the columns of the job's rows, and those of the table with them."""
+        schema = self._schemas.schema(task.name, answer.job.schema_version, stop)
+        shape = self._options.masking.apply(task.name, shape_of(schema))
+        before = None if task.before is None else task.before.shape
+        changes = check_contract(task.name, before, shape, self._options.rules.contracts)
+        stays = answer.kind is LoadKind.INCREMENTAL or accumulating(task.name, shape) is not None
+        target = self._merged_shape(task, answer, before, shape) if stays and before else shape
+        for change in changes:
+            _LOG.warning("%s: %s", task.name, change)
+        return Loading(task, answer, shape, target, changes, remasked)
+
+    def _merged_shape(
+        self, task: Task, answer: Answer, before: TableShape, shape: TableShape
+    ) -> TableShape:
+        try:
+            return merged_shape(before, shape)
+        except SchemaConflictError as error:
+            if task.mode is LoadMode.AUTO and answer.kind is LoadKind.INCREMENTAL:
+                demand = Demand(error.what, answer.at, answer.job.schema_version)
+                raise SnapshotNeededError(demand) from error
+            raise
+
+    def made(self, loading: Loading, folder: Path, meter: Meter, stop: Stop) -> Made:
+        """Write the files of the new version into the job's folder, and check them."""
+        tidy = self._fetcher.tidy_files(loading.answer, loading.shape, folder, meter, stop)
+        work = folder / "tidy" / "merged"
+        with self._workshop.turn(folder, "merge", meter) as options:
+            how = accumulating(loading.task.name, loading.target)
+            if how is None and loading.answer.kind is LoadKind.SNAPSHOT:
+                return self._whole(loading, tidy, work, options)
+            merged = _merged(loading, how, tidy, work, options)
+            gone, came = (sum(f.rows for f in files) for files in (merged.removed, merged.added))
+            rows = sum(file.rows for file in loading.base) - gone + came
+            self._check(loading, LoadKind.INCREMENTAL, merged.added, rows, options)
+            made = Made(merged.added, rows, merged.removed, None, merged.counts)
+            if merged.changes is None or loading.task.before is None:
+                return made
+            load = self.new_load(loading, made)
+            told = with_load(merged.changes, loading.target, load, options)
+            return replace(made, changes=told)
+
+    def _whole(
+        self, loading: Loading, tidy: Sequence[WrittenFile], work: Path, options: RewriteOptions
+    ) -> Made:
+        """Take the files of a snapshot; those of a large table are put in the order of its key."""
+        rows = sum(file.rows for file in tidy)
+        # Before they are put in order, since that makes repeated keys one.
+        self._check(loading, LoadKind.SNAPSHOT, tidy, rows, options)
+        if worth_clustering(tidy, loading.target):
+            tidy = cluster(tidy, loading.target, work=work, options=options)
+        is_first = loading.task.before is None
+        return Made(tidy, rows, None, None, ChangeCounts(rows, 0, 0, 0) if is_first else None)
+
+    def _check(
+        self,
+        loading: Loading,
+        kind: LoadKind,
+        files: Sequence[WrittenFile],
+        rows: int,
+        options: RewriteOptions,
+    ) -> None:
+        check_before_commit(
+            loading.task.name,
+            files,
+            loading.target,
+            kind=kind,
+            rows=rows,
+            before=loading.task.before,
+            rules=self._options.rules,
+            options=options,
+        )
+
+    def new_load(self, loading: Loading, made: Made) -> NewLoad:
+        """Tell what the commit of the version says about it."""
+        answer, before = loading.answer, loading.task.before
+        version = None if before is None else before.version
+        lineage = 0 if before is None else before.load.lineage
+        load = NewLoad(
+            kind=answer.kind,
+            job_id=answer.job.id,
+            schema_version=answer.job.schema_version,
+            at=answer.at if before is None else self._watermark(loading, before),
+            since=answer.since,
+            base_version=version,
+            mode=loading.task.mode,
+            reason=answer.reason,
+            counts=made.counts,
+            schema_changes=loading.schema_changes,
+            gap=self._gap(loading),
+            lineage=lineage,
+        )
+        # The job may be the published one: by other masks, it has another content.
+        return replace(load, lineage=load.version) if loading.remasked else load
+
+    def _watermark(self, loading: Loading, before: PublishedTable) -> datetime:
+        """Give the instant of the new version; an increment never sets it back."""
+        at = loading.answer.at
+        return at if loading.answer.kind is LoadKind.SNAPSHOT else max(at, before.load.at)
+
+    def _gap(self, loading: Loading) -> Gap | None:
+        """Find out whether DAP dropped rows of a log since the last load."""
+        before = loading.task.before
+        if before is None or accumulating(loading.task.name, loading.target) is None:
+            return None
+        if loading.answer.kind is LoadKind.INCREMENTAL:
+            return None
+        kept_from = loading.answer.at - self._options.log_retention
+        return Gap(before.load.at, kept_from) if before.load.at < kept_from else None
+
+
+def _merged(
+    loading: Loading,
+    how: Accumulating | None,
+    tidy: Sequence[WrittenFile],
+    work: Path,
+    options: RewriteOptions,
+) -> Merged:
+    base, before, after = loading.base, loading.base_shape, loading.target
+    paths = [file.path for file in tidy]
+    if how is None:
+        return merge(base, paths, base_shape=before, shape=after, work=work, options=options)
+    return accumulate(base, paths, how, base_shape=before, shape=after, work=work, options=options)
+
+
+def brings_nothing(made: Made, loading: Loading, before: PublishedTable) -> bool:
+    """Tell whether an increment brought nothing, not even a new instant or schema."""
+    job, load = loading.answer.job, before.load
+    return (
+        made.removed is not None
+        and not made.removed
+        and not made.files
+        and loading.answer.at <= load.at
+        and job.schema_version == load.schema_version
+    )

@@ -1,0 +1,1 @@
+"""Increments: what judges them, and the judges themselves."""
