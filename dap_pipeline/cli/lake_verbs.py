@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from dap_pipeline.cli.common import (
     Globals,
@@ -21,13 +20,17 @@ from dap_pipeline.cli.common import (
 )
 from dap_pipeline.cli.progress import showing
 from dap_pipeline.cli.summary import loaded_row, show_summary
-from dap_pipeline.dap.models import TableName, format_instant, namespace_name
-from dap_pipeline.errors import UnknownTableError
+from dap_pipeline.cli.tabular import print_table
+from dap_pipeline.dap.models import format_instant, namespace_name
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.records import LoadRecord, PublishedTable
+from dap_pipeline.lake.freshness import Freshness, FreshnessRules, freshness_of
+from dap_pipeline.lake.records import LoadMode, LoadRecord, PublishedTable
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.settings import SourceFormat
 from dap_pipeline.warehouse.build import build_warehouse
+
+# Loads that `status` looks at: five days of increments every four hours.
+_RECENT = 30
 
 
 @click.command()
@@ -38,6 +41,14 @@ from dap_pipeline.warehouse.build import build_warehouse
     type=click.Choice([f.value for f in SourceFormat], case_sensitive=False),
     help="Format to fetch; else DAP_PIPELINE_SOURCE_FORMAT, else parquet. The rows are the same.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in LoadMode], case_sensitive=False),
+    default=LoadMode.SNAPSHOT.value,
+    show_default=True,
+    help="snapshot takes whole tables, incremental what changed since the last load; auto takes "
+    "what changed where that is possible, else the whole table.",
+)
 @timeout_option
 @json_option("the summary")
 @pass_globals
@@ -45,6 +56,7 @@ def load(
     choices: Globals,
     namespace: str,
     tables: str,
+    mode: str,
     source_format: str | None,
     job_timeout: float | None,
     as_json: bool,
@@ -54,9 +66,10 @@ def load(
     with Engine.open(settings) as engine:
         names = selected(engine.client, settings, namespace, tables)
         with showing(choices, len(names)) as listener:
-            result = engine.load_many(names, listener=listener)
+            result = engine.load_many(names, mode=LoadMode(mode), listener=listener)
         if result.results:
-            report = build_warehouse(engine.lake, settings.warehouse_file)
+            rules = FreshnessRules.from_settings(settings)
+            report = build_warehouse(engine.lake, settings.warehouse_file, freshness=rules)
             choices.say(f"{len(report.tables)} tables registered in {report.file}")
     return show_summary(choices, names, result, loaded_row, as_json=as_json)
 
@@ -67,8 +80,14 @@ def load(
 def status(choices: Globals, as_json: bool) -> None:
     """Show what is in the lake and how fresh it is, without asking DAP."""
     settings = choices.settings()
-    published = Lake(settings.lake_dir).tables()
-    rows = [_status_row(table, settings.stale_after) for table in published]
+    lake = Lake(settings.lake_dir)
+    published = lake.tables()
+    rules = FreshnessRules.from_settings(settings)
+    notes = [_notes(lake.history(table.name, _RECENT)) for table in published]
+    rows = [
+        {**_status_row(table, freshness_of(table, rules)), "notes": told}
+        for table, told in zip(published, notes, strict=True)
+    ]
     if as_json:
         print_json(rows)
         return
@@ -78,7 +97,7 @@ def status(choices: Globals, as_json: bool) -> None:
             "Load tables with `dap-pipeline load --namespace canvas --table all`."
         )
         return
-    _print_table(
+    print_table(
         ["table", "rows", "bytes", "as of", "age", "schema", "last load", "checked", ""],
         [
             [
@@ -95,13 +114,15 @@ def status(choices: Globals, as_json: bool) -> None:
             for row, table in zip(rows, published, strict=True)
         ],
     )
+    for table, told in zip(published, notes, strict=True):
+        for note in told:
+            choices.say(f"{table.name}: {note}")
     stale = sum(bool(row["stale"]) for row in rows)
-    choices.say(f"{len(rows)} tables, {stale} stale (not checked for {settings.stale_after}).")
+    choices.say(f"{len(rows)} tables, {stale} stale.")
 
 
-def _status_row(table: PublishedTable, stale_after: timedelta) -> dict[str, object]:
-    now = datetime.now(UTC)
-    age = now - table.load.at
+def _status_row(table: PublishedTable, fresh: Freshness) -> dict[str, object]:
+    age = datetime.now(UTC) - table.load.at
     return {
         "namespace": table.name.namespace,
         "table": table.name.table,
@@ -112,14 +133,24 @@ def _status_row(table: PublishedTable, stale_after: timedelta) -> dict[str, obje
         "age": _age(age),
         "age_seconds": round(age.total_seconds()),
         "checked": format_instant(table.checked_at.replace(microsecond=0)),
-        # By the last check, not by the age: nothing may have happened in the table for long.
-        "stale": now - table.checked_at > stale_after,
+        "stale_at": format_instant(fresh.stale_at.replace(microsecond=0)),
+        "stale": fresh.stale,
         "schema_version": table.load.schema_version,
         "kind": table.load.kind.value,
         "job_id": table.load.job_id,
         "last_load": format_instant(table.load.committed_at.replace(microsecond=0)),
         "version": table.version,
     }
+
+
+def _notes(loads: Sequence[LoadRecord]) -> list[str]:
+    """Tell what is worth knowing of the last loads: new columns, why a snapshot, what is lost."""
+    changed = next((load.schema_changes for load in loads if load.schema_changes), ())
+    notes = [str(change) for change in changed]
+    if loads and loads[0].reason:
+        notes.append(f"the last load was a {loads[0].kind.value}, since {loads[0].reason}")
+    notes += [str(load.gap) for load in loads if load.gap is not None]
+    return notes
 
 
 def _age(age: timedelta) -> str:
@@ -129,54 +160,12 @@ def _age(age: timedelta) -> str:
 
 
 @click.command()
-@namespace_option
-@click.option("--table", required=True, metavar="TABLE", help="The table.")
-@json_option("the versions")
-@pass_globals
-def history(choices: Globals, namespace: str, table: str, as_json: bool) -> None:
-    """Show the versions of a table, the newest first, without asking DAP."""
-    name = TableName(namespace_name(namespace), table)
-    records = Lake(choices.settings().lake_dir).history(name)
-    if not records:
-        raise UnknownTableError(
-            f"{name} is not in the lake",
-            advice="See what is there with `dap-pipeline status`.",
-        )
-    rows = [
-        _history_row(record, before)
-        for record, before in zip(records, [*records[1:], None], strict=True)
-    ]
-    if as_json:
-        print_json(rows)
-    else:
-        columns = ["version", "committed_at", "kind", "as_of", "rows", "change", "job_id"]
-        _print_table(columns, [[_text(row[column]) for column in columns] for row in rows])
-
-
-def _history_row(record: LoadRecord, before: LoadRecord | None) -> dict[str, object]:
-    return {
-        "version": record.version,
-        "committed_at": format_instant(record.committed_at.replace(microsecond=0)),
-        "kind": record.kind.value,
-        "as_of": format_instant(record.at),
-        "since": None if record.since is None else format_instant(record.since),
-        "schema_version": record.schema_version,
-        "rows": record.rows,
-        "change": record.rows - (0 if before is None else before.rows),
-        "job_id": record.job_id,
-    }
-
-
-def _text(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-@click.command()
 @pass_globals
 def register(choices: Globals) -> None:
     """Build the warehouse's DuckDB file anew from what is in the lake."""
     settings = choices.settings()
-    report = build_warehouse(Lake(settings.lake_dir), settings.warehouse_file)
+    lake, rules = Lake(settings.lake_dir), FreshnessRules.from_settings(settings)
+    report = build_warehouse(lake, settings.warehouse_file, freshness=rules)
     click.echo(f"{len(report.tables)} tables registered in {report.file}")
 
 
@@ -201,15 +190,3 @@ def refresh_catalogue(choices: Globals, namespaces: tuple[str, ...]) -> int:
         click.echo(f"Error: {error}", err=True)
     click.echo(f"{len(result.results)} schemas kept in {engine.settings.catalogue_dir}")
     return 1 if result.failures else 0
-
-
-def _print_table(headings: list[str], rows: list[list[str]]) -> None:
-    # As wide as it needs: rich would cut words to fit a terminal, or a pipe, of 80 columns.
-    console = Console(width=1000)
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        numeric = heading in ("rows", "bytes", "change", "version")
-        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table, highlight=False)

@@ -5,9 +5,11 @@ Exit codes: 0 all well, 1 some table failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import click
 from click.core import ParameterSource
@@ -15,10 +17,6 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from dap_pipeline.cli.common import Globals
-from dap_pipeline.cli.fetch_verbs import incremental, list_tables, schema, snapshot
-from dap_pipeline.cli.lake_verbs import history, load, refresh_catalogue, register, status
-from dap_pipeline.cli.service_verbs import demo, dev, sandbox
-from dap_pipeline.cli.setup_verbs import completion, settings
 from dap_pipeline.errors import (
     CancelledError,
     ConfigurationError,
@@ -33,8 +31,43 @@ Results go to standard output, everything else to standard error.
 Exit codes: 0 all well, 1 some table failed, 2 wrong usage, 130 interrupted.
 """
 
+_VERBS = {
+    "snapshot": "fetch_verbs.snapshot",
+    "incremental": "fetch_verbs.incremental",
+    "list": "fetch_verbs.list_tables",
+    "schema": "fetch_verbs.schema",
+    "load": "lake_verbs.load",
+    "status": "lake_verbs.status",
+    "check": "check_verbs.check",
+    "history": "past_verbs.history",
+    "restore": "past_verbs.restore",
+    "register": "lake_verbs.register",
+    "refresh-catalogue": "lake_verbs.refresh_catalogue",
+    "diagram": "diagram_verbs.diagram",
+    "demo": "service_verbs.demo",
+    "dev": "service_verbs.dev",
+    "sandbox": "service_verbs.sandbox",
+    "settings": "setup_verbs.settings",
+    "completion": "setup_verbs.completion",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb when it is asked for: what the others need takes most of a short command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _VERBS:
+            return None
+        module, name = _VERBS[cmd_name].split(".")
+        verb = getattr(importlib.import_module(f"dap_pipeline.cli.{module}"), name)
+        return cast("click.Command", verb)
+
 
 @click.group(
+    cls=_Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
 )
@@ -108,25 +141,6 @@ def _log_to(context: click.Context, console: Console, level: int) -> None:
     # Several runs in one process, as in tests, each write to their own standard error.
     context.call_on_close(lambda: root.removeHandler(handler))
     context.call_on_close(lambda: root.setLevel(before))
-
-
-for verb in (
-    snapshot,
-    incremental,
-    list_tables,
-    schema,
-    load,
-    status,
-    history,
-    register,
-    refresh_catalogue,
-    demo,
-    dev,
-    sandbox,
-    settings,
-    completion,
-):
-    cli.add_command(verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

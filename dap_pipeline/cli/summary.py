@@ -64,7 +64,9 @@ def fetched_row(fetched: FetchedFiles) -> Row:
 
 def loaded_row(loaded: LoadResult) -> Row:
     """Describe a table that was loaded."""
-    table = loaded.table
+    table, counts = loaded.table, loaded.counts
+    changes = [str(change) for change in loaded.schema_changes]
+    lost = [] if loaded.gap is None else [str(loaded.gap)]
     return {
         "outcome": "done" if loaded.outcome is Outcome.LOADED else "unchanged",
         "as_of": format_instant(table.load.at),
@@ -73,6 +75,14 @@ def loaded_row(loaded: LoadResult) -> Row:
         "rows": table.rows,
         "bytes": table.bytes,
         "version": table.version,
+        "mode": loaded.mode.value,
+        "kind": table.load.kind.value,
+        "inserted": None if counts is None else counts.inserted,
+        "updated": None if counts is None else counts.updated,
+        "deleted": None if counts is None else counts.deleted,
+        "unchanged": None if counts is None else counts.unchanged,
+        "reason": loaded.reason,
+        "note": " ".join([*changes, *lost]),
     }
 
 
@@ -112,6 +122,8 @@ def _details(row: Row) -> str:
     parts = []
     if "rows" in row:
         parts.append(f"{row['rows']:,} rows")
+    if row.get("inserted") is not None and row["outcome"] == "done":
+        parts.append("+{inserted:,} ~{updated:,} -{deleted:,}".format(**row))
     if isinstance(files := row.get("files"), int):
         parts.append(files_text(files))
     if isinstance(size := row.get("bytes"), int):
@@ -119,4 +131,7 @@ def _details(row: Row) -> str:
     if row.get("as_of"):
         parts.append(f"as of {row['as_of']}")
     parts += [str(row[place]) for place in ("folder", "file") if row.get(place)]
-    return f" ({', '.join(parts)})" if parts else ""
+    if row["outcome"] == "done" and row.get("reason"):
+        parts.append(f"{row['kind']}, since {row['reason']}")
+    details = f" ({', '.join(parts)})" if parts else ""
+    return f"{details}. {row['note']}" if row.get("note") else details

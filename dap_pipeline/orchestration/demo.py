@@ -30,6 +30,7 @@ from dap_pipeline.orchestration.home import (
     school_folder,
     using_home,
 )
+from dap_pipeline.orchestration.naming import DUCKDB
 from dap_pipeline.orchestration.questions import LOADED, QUESTIONS, Answer, ask
 from dap_pipeline.orchestration.watching import WatchedRun, progress_of
 from dap_pipeline.orchestration.wiring import build_definitions
@@ -143,7 +144,7 @@ def _materialize_all(
     definitions = build_definitions(settings)
     job = definitions.resolve_implicit_global_asset_job_def()
     keys = list(definitions.resolve_all_asset_keys())
-    run = WatchedRun(tables=sum(len(key.path) == 2 for key in keys))
+    run = WatchedRun(tables=sum(key.path[0] != DUCKDB for key in keys))
     run_id = str(uuid.uuid4())
     with progress_of(run, console) as show:
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import dagster as dg
@@ -10,11 +12,24 @@ from dagster import MetadataValue, TableSchema
 from dap_pipeline.dap.catalogue import CatalogueTable
 from dap_pipeline.dap.models import TableName, format_instant
 from dap_pipeline.errors import MisfitError
-from dap_pipeline.lake.columns import Column, Section, TableShape, shape_of
+from dap_pipeline.lake.columns import Column, Mask, Section, TableShape, shape_of
+from dap_pipeline.lake.evolution import ShapeChange
+from dap_pipeline.lake.masking import Masking
 from dap_pipeline.lake.records import LoadResult, PublishedTable
+from dap_pipeline.lake.references import Target, targets_of
+from dap_pipeline.orchestration.naming import table_key
 from dap_pipeline.settings import Settings
 
 Metadata = dict[str, MetadataValue | TableSchema | str | int | float]
+
+MASKED_TAG = "dap/masked"
+"""Tag of a masked column in the UI; its value is ``hash`` or ``null``."""
+
+_DOCUMENTATION = "https://developerdocs.instructure.com/services/dap/dataset/dataset-namespaces"
+_PAGES = {"canvas": "dataset-canvas", "canvas_logs": "dataset-canvaslogs"} | {
+    "catalog": "dataset-catalog"
+}
+_MASKS = {Mask.HASH: "hashed", Mask.NULL: "made empty"}
 
 EMBEDDED = "the embedded service, with a made-up school"
 
@@ -43,7 +58,8 @@ def table_metadata(table: CatalogueTable, settings: Settings) -> Metadata:
         "dagster/table_name": str(table.name),
         "dagster/uri": folder.as_uri(),
         "source": source_of(settings),
-        **_columns_of(_shape_of(table)),
+        "documentation": documentation_of(table.name),
+        **_columns_of(table, settings),
     }
 
 
@@ -54,8 +70,15 @@ def view_metadata(table: CatalogueTable, settings: Settings) -> Metadata:
         "dagster/uri": settings.warehouse_file.as_uri(),
         "source": source_of(settings),
         "sample_sql": sample_sql(table.name),
-        **_columns_of(_shape_of(table)),
+        "documentation": documentation_of(table.name),
+        **_columns_of(table, settings),
     }
+
+
+def documentation_of(name: TableName) -> MetadataValue:
+    """Link Instructure's page about the table; for an unknown namespace, the page of all."""
+    page = _PAGES.get(name.namespace)
+    return MetadataValue.url(f"{_DOCUMENTATION}/{page}#{name.table}" if page else _DOCUMENTATION)
 
 
 def load_metadata(result: LoadResult) -> Metadata:
@@ -65,6 +88,8 @@ def load_metadata(result: LoadResult) -> Metadata:
         **published_metadata(table),
         "outcome": result.outcome.value,
         "kind": table.load.kind.value,
+        "mode": result.mode.value,
+        "until": MetadataValue.timestamp(table.load.at),
         "job_id": table.load.job_id,
         "schema_version": table.load.schema_version,
         "lake_version": table.version,
@@ -77,26 +102,66 @@ def load_metadata(result: LoadResult) -> Metadata:
     if result.previous_rows is not None:
         known["previous_rows"] = result.previous_rows
         known["rows_added"] = table.rows - result.previous_rows
+    if result.counts is not None:
+        known |= {
+            "rows_inserted": result.counts.inserted,
+            "rows_updated": result.counts.updated,
+            "rows_deleted": result.counts.deleted,
+            "rows_unchanged": result.counts.unchanged,
+        }
+    if table.load.since is not None:
+        known["since"] = MetadataValue.timestamp(table.load.since)
+    if result.schema_changes:
+        known["schema_changes"] = schema_changes_table(result.schema_changes)
+    if result.reason:
+        known["reason"] = result.reason
+    if result.gap is not None:
+        known["gap"] = str(result.gap)
     return known
+
+
+def schema_changes_table(changes: Sequence[ShapeChange]) -> MetadataValue:
+    """Draw what about the columns changed, from which schema version to which."""
+    rows = [
+        f"| {_cell(c.column)} | {c.what.value} | {_cell(c.before)} | {_cell(c.after)} |"
+        f" {c.from_version} → {c.to_version} |"
+        for c in changes
+    ]
+    head = ["| column | what | before | after | schema version |", "|---|---|---|---|---|"]
+    return MetadataValue.md("\n".join([*head, *rows]))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def published_metadata(table: PublishedTable) -> Metadata:
     """Describe the current version of a table."""
+    masked = masked_columns(table.shape)
     return {
         "dagster/row_count": table.rows,
         "dagster/size_bytes": table.bytes,
-        "dagster/column_schema": column_schema(table.shape),
+        "dagster/column_schema": column_schema(table.name, table.shape),
         "as_of": MetadataValue.timestamp(table.load.at),
         "checked_at": MetadataValue.timestamp(table.checked_at),
         "columns": len(table.shape.columns),
         "files": len(table.files),
+        "masked_columns": len(masked),
+        **({"masked": ", ".join(masked)} if masked else {}),
     }
+
+
+def masked_columns(shape: TableShape) -> list[str]:
+    """Name the columns that the settings mask, and how: ``name (made empty)``."""
+    told = [f"{c.name} ({_MASKS[c.masked]})" for c in shape.columns if c.masked is not None]
+    return [*told, *(f"{column.name} (dropped)" for column in shape.dropped)]
 
 
 def registration_metadata(table: PublishedTable, file: Path, seconds: float) -> Metadata:
     """Describe a table's view after a build of the warehouse."""
     return {
         **published_metadata(table),
+        "dagster/column_lineage": column_lineage(table),
         "warehouse": MetadataValue.path(file),
         "sample_sql": sample_sql(table.name),
         "seconds_building": round(seconds, 3),
@@ -113,18 +178,33 @@ def sample_sql(name: TableName) -> MetadataValue:
     return MetadataValue.md(f"```sql\nFROM {name} LIMIT 10;\n```")
 
 
-def column_schema(shape: TableShape) -> TableSchema:
+def column_lineage(table: PublishedTable) -> MetadataValue:
+    """Tell from which column of the Parquet table each column of the view comes."""
+    key = table_key(table.name)
+    return MetadataValue.column_lineage(
+        dg.TableColumnLineage(
+            {
+                column.name: [dg.TableColumnDep(asset_key=key, column_name=column.name)]
+                for column in table.shape.columns
+            }
+        )
+    )
+
+
+def column_schema(name: TableName, shape: TableShape) -> TableSchema:
     """Describe the columns as Dagster's own metadata."""
     alone = len(shape.key) == 1
+    targets = targets_of(name)
     return TableSchema(
-        columns=[_column(column, alone) for column in shape.columns],
+        columns=[_column(column, alone, targets.get(column.name, ())) for column in shape.columns],
         constraints=dg.TableConstraints(other=[f"key: {', '.join(shape.key)}"]),
     )
 
 
-def _column(column: Column, key_alone: bool) -> dg.TableColumn:
+def _column(column: Column, key_alone: bool, targets: Sequence[Target]) -> dg.TableColumn:
     is_key = column.section is Section.KEY
     values = f"One of: {', '.join(map(str, column.members))}." if column.members else ""
+    refers = [f"refers to {target.table}.{target.column}" for target in targets]
     return dg.TableColumn(
         name=column.name,
         type=column.duckdb_type,
@@ -132,8 +212,9 @@ def _column(column: Column, key_alone: bool) -> dg.TableColumn:
         constraints=dg.TableColumnConstraints(
             nullable=not column.required,
             unique=is_key and key_alone,
-            other=["key"] if is_key else [],
+            other=[*(["key"] if is_key else []), *refers],
         ),
+        tags={} if column.masked is None else {MASKED_TAG: column.masked.value},
     )
 
 
@@ -146,5 +227,14 @@ def _shape_of(table: CatalogueTable) -> TableShape | None:
         return None
 
 
-def _columns_of(shape: TableShape | None) -> Metadata:
-    return {"dagster/column_schema": column_schema(shape)} if shape else {}
+def _columns_of(table: CatalogueTable, settings: Settings) -> Metadata:
+    shape = _shape_of(table)
+    if shape is None:
+        return {}
+    shape = _masking(settings.mask, settings.mask_people).shown(table.name, shape)
+    return {"dagster/column_schema": column_schema(table.name, shape)}
+
+
+@lru_cache(maxsize=4)
+def _masking(rules: str, people: bool) -> Masking:
+    return Masking.of(rules, people=people)

@@ -9,6 +9,8 @@ from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import DapPipelineError
 
 _ENDS_RUN = "ends_run"
+NOT_TRIED = "not_tried"
+"""Marks a table that another table's failure kept from being tried."""
 
 
 def as_failure(error: DapPipelineError) -> dg.Failure:
@@ -49,6 +51,6 @@ def fail_with_the_run(context: dg.AssetExecutionContext, name: TableName) -> Non
             raise dg.Failure(
                 f"{name} was not tried, because of a failure that concerns every table. "
                 f"{data.description}",
-                metadata=data.metadata,
+                metadata={**data.metadata, NOT_TRIED: True},
                 allow_retries=False,
             )

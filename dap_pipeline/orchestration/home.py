@@ -20,6 +20,8 @@ LOCATION = "dap_pipeline"
 # half an hour.
 _NO_LIMIT = 1_000_000
 
+_PREVIEW_OF_MADE_UP_ROWS = 5
+
 _INSTANCE = "dagster.yaml"
 _WORKSPACE = "workspace.yaml"
 # Where the project's own file is not at hand, as after an installation from a wheel.
@@ -91,6 +93,7 @@ def sandbox_settings(settings: Settings) -> Settings:
             "api_url": "",
             "client_id": "",
             "client_secret": SecretStr(""),
+            "preview_rows": settings.preview_rows or _PREVIEW_OF_MADE_UP_ROWS,
             "creates_per_minute": _NO_LIMIT,
             "polls_per_minute": _NO_LIMIT,
             "lists_per_minute": _NO_LIMIT,
@@ -109,10 +112,14 @@ def environment_of(settings: Settings) -> dict[str, str]:
     """Write the settings as environment variables, the data folder as an absolute path."""
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     plain = settings.model_dump(mode="json")
-    secret = settings.client_secret.get_secret_value()
-    named = {variable_of(name): plain[name] for name in type(settings).model_fields}
-    return {name: _text(value) for name, value in named.items()} | {"DAP_CLIENT_SECRET": secret}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        # A dump has stars in place of a secret.
+        plain[name] = value.get_secret_value() if isinstance(value, SecretStr) else plain[name]
+    return {variable_of(name): _text(value) for name, value in plain.items()}
 
 
 def _text(value: object) -> str:
+    if value is None:
+        return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,6 +18,7 @@ from dap_pipeline.orchestration.describing import (
     view_metadata,
 )
 from dap_pipeline.orchestration.failing import as_failure
+from dap_pipeline.orchestration.namespaces import namespace_results, namespace_specs
 from dap_pipeline.orchestration.naming import DUCKDB, table_key, view_key
 from dap_pipeline.orchestration.resources import WarehouseResource
 from dap_pipeline.settings import Settings
@@ -41,7 +42,10 @@ def build_registration(catalogue: Catalogue, settings: Settings) -> dg.AssetsDef
 
     @dg.multi_asset(
         name="register_in_duckdb",
-        specs=[_spec(table, settings) for table in catalogue.tables],
+        specs=[
+            *(_spec(table, settings) for table in catalogue.tables),
+            *namespace_specs(catalogue, upstream_updated_and_idle),
+        ],
         can_subset=True,
     )
     def register_in_duckdb(
@@ -63,6 +67,7 @@ def build_registration(catalogue: Catalogue, settings: Settings) -> dg.AssetsDef
                     metadata=registration_metadata(registered.table, report.file, report.seconds),
                     data_version=data_version(registered.table),
                 )
+        yield from namespace_results(context, report.tables, settings)
 
     return register_in_duckdb
 

@@ -77,7 +77,9 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
             StorageError: the disk is full, or the folder may not be written.
             WarehouseError: DuckDB cannot build the file.
         """
+        from dap_pipeline.lake.freshness import FreshnessRules
         from dap_pipeline.lake.tables import Lake
         from dap_pipeline.warehouse import build_warehouse
 
-        return build_warehouse(Lake(Path(self.lake_dir)), Path(self.file))
+        rules = FreshnessRules.from_settings(load_settings())
+        return build_warehouse(Lake(Path(self.lake_dir)), Path(self.file), freshness=rules)

@@ -1,16 +1,23 @@
-"""Jobs that refresh a namespace or the catalogue, and their daily schedules."""
+"""Jobs that refresh a namespace or the catalogue, and the schedules of the former."""
 
 # Dagster compares the annotation of `context` with its classes, so annotations are not postponed.
 
-from typing import TYPE_CHECKING
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dap_pipeline.dap.catalogue import Catalogue
+from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import DapPipelineError, UnknownTableError
+from dap_pipeline.lake.freshness import rhythm_of
+from dap_pipeline.lake.records import LoadMode
 from dap_pipeline.orchestration.failing import as_failure
-from dap_pipeline.orchestration.naming import group_of
+from dap_pipeline.orchestration.naming import group_of, op_of
 from dap_pipeline.orchestration.resources import DapResource
+from dap_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     # What `define_asset_job` gives; Dagster does not export its name.
@@ -19,6 +26,8 @@ if TYPE_CHECKING:
     )
 
     from dap_pipeline.lake.engine import Engine
+
+_DAY = 24
 
 
 def build_refresh_jobs(catalogue: Catalogue) -> "list[AssetJob]":
@@ -38,21 +47,64 @@ def build_refresh_jobs(catalogue: Catalogue) -> "list[AssetJob]":
     ]
 
 
-def build_schedules(
-    jobs: "list[AssetJob]",
-) -> list[dg.ScheduleDefinition]:
-    """Make a daily schedule for each job, each at a minute of its own, stopped until started."""
+def build_schedules(catalogue: Catalogue, settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Make a schedule for each namespace, each at a minute of its own, stopped until started."""
+    names: dict[str, list[TableName]] = {}
+    for name in catalogue.names():
+        names.setdefault(group_of(name), []).append(name)
+    every = settings.full_snapshot_every
     return [
-        dg.ScheduleDefinition(
-            name=f"{job.name}_daily",
-            job=job,
-            cron_schedule=f"{7 + 13 * place % 60} 3 * * *",
-            execution_timezone="UTC",
-            default_status=dg.DefaultScheduleStatus.STOPPED,
-            description="Once a day, in the night hours of UTC.",
-        )
-        for place, job in enumerate(jobs)
+        _schedule(group, sorted(names[group]), minute=(7 + 13 * place) % 60, every=every)
+        for place, group in enumerate(sorted(names))
     ]
+
+
+def _schedule(
+    group: str, names: list[TableName], *, minute: int, every: timedelta
+) -> dg.ScheduleDefinition:
+    rhythm = rhythm_of(names[0])
+    hours = rhythm // timedelta(hours=1)
+    how_often, words = ("3", "daily") if hours >= _DAY else (f"*/{hours}", f"every_{hours}_hours")
+
+    @dg.schedule(
+        name=f"refresh_{group}_{words}",
+        job_name=f"refresh_{group}",
+        cron_schedule=f"{minute} {how_often} * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description=f"Takes what changed ({words.replace('_', ' ')}); now and then, each table at "
+        "a time of its own, a whole one (DAP_PIPELINE_FULL_SNAPSHOT_EVERY).",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        now = context.scheduled_execution_time
+        modes = {
+            name: LoadMode.SNAPSHOT if snapshot_is_due(name, now, rhythm, every) else LoadMode.AUTO
+            for name in names
+        }
+        return dg.RunRequest(run_config=run_config_of(modes))
+
+    return schedule
+
+
+def snapshot_is_due(name: TableName, now: datetime, rhythm: timedelta, every: timedelta) -> bool:
+    """Tell whether it is the table's turn to be taken as a whole.
+
+    Each table has a turn of its own among those of the span, so no day takes all tables.
+    """
+    turns = every // rhythm
+    if turns < 1:
+        return False
+    own = int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8])
+    return int(now.timestamp() // rhythm.total_seconds()) % turns == own % turns
+
+
+def run_config_of(modes: Mapping[TableName, LoadMode]) -> dict[str, Any]:
+    """Write the configuration of a run that loads each table in its mode."""
+    return {
+        "ops": {
+            op_of(name): {"config": {"mode": mode.value}} for name, mode in sorted(modes.items())
+        }
+    }
 
 
 @dg.op

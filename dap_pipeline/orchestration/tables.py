@@ -2,16 +2,20 @@
 
 # Dagster compares the annotation of `context` with its classes, so annotations are not postponed.
 
+import enum
 import threading
 import time
+from collections.abc import Iterator
 
 import dagster as dg
+from pydantic import Field
 
 from dap_pipeline.dap.catalogue import Catalogue, CatalogueTable
 from dap_pipeline.dap.models import format_instant
 from dap_pipeline.dap.progress import Progress, Stage
 from dap_pipeline.errors import DapPipelineError
-from dap_pipeline.lake.records import LoadResult, Outcome
+from dap_pipeline.lake.records import LoadMode, LoadResult, Outcome
+from dap_pipeline.orchestration.checks import check_results, check_specs, freshness_policy
 from dap_pipeline.orchestration.describing import (
     data_version,
     description_of,
@@ -21,6 +25,7 @@ from dap_pipeline.orchestration.describing import (
 )
 from dap_pipeline.orchestration.failing import as_failure, fail_with_the_run
 from dap_pipeline.orchestration.naming import group_of, table_key
+from dap_pipeline.orchestration.previews import preview_metadata
 from dap_pipeline.orchestration.resources import DapResource
 from dap_pipeline.settings import Settings
 
@@ -30,6 +35,25 @@ POOL = "dap"
 _SECONDS_BETWEEN_LINES = 30.0
 # The step says these itself.
 _UNLOGGED = {Stage.QUEUED, Stage.DONE, Stage.UNCHANGED, Stage.FAILED}
+
+
+class Mode(enum.Enum):
+    """What a load is asked to do, in the words that the launchpad takes."""
+
+    # Dagster takes the names of an enumeration, not its values.
+    snapshot = LoadMode.SNAPSHOT
+    incremental = LoadMode.INCREMENTAL
+    auto = LoadMode.AUTO
+
+
+class LoadConfig(dg.Config):
+    """What the launchpad lets one choose for a table."""
+
+    mode: Mode = Field(
+        Mode.snapshot,
+        description="snapshot takes the whole table, incremental what changed since the last "
+        "load; auto takes what changed where that is possible, else the whole table.",
+    )
 
 
 def build_table_assets(catalogue: Catalogue, settings: Settings) -> list[dg.AssetsDefinition]:
@@ -47,19 +71,27 @@ def build_table_asset(table: CatalogueTable, settings: Settings) -> dg.AssetsDef
         kinds={"parquet"},
         description=description_of(table, settings),
         metadata=table_metadata(table, settings),
+        check_specs=check_specs(name),
         pool=POOL,
-        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=settings.stale_after),
+        freshness_policy=freshness_policy(name, settings),
     )
-    def load(context: dg.AssetExecutionContext, dap: DapResource) -> dg.MaterializeResult[None]:
+    def load(
+        context: dg.AssetExecutionContext, config: LoadConfig, dap: DapResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
         fail_with_the_run(context, name)
+        mode = config.mode.value
         context.log.info(f"Loading {name} from {source}.")
+        context.log.info(f"Mode: {mode}.")
         try:
-            result = dap.engine().load(name, listener=StageLog(context.log))
+            result = dap.engine().load(name, mode=mode, listener=StageLog(context.log))
         except DapPipelineError as error:
             # The chain of causes would bury the one sentence that helps.
             raise as_failure(error.at(name.namespace, name.table)) from None
         context.log.info(summary_of(result))
-        return _described(context, result)
+        for warning in warnings_of(result):
+            context.log.warning(warning)
+        checks = check_results(dap.engine(), name, context.log)
+        yield _described(context, result, checks, settings.preview_rows)
 
     return load
 
@@ -70,18 +102,41 @@ def summary_of(result: LoadResult) -> str:
     state = f"{table.rows:,} rows as of {format_instant(table.load.at)}"
     if result.outcome is Outcome.UNCHANGED:
         return f"{table.name} is unchanged: DAP has nothing newer than {state}."
-    return f"{table.name} was loaded: {state}, {table.bytes:,} bytes of Parquet."
+    counts = result.counts
+    changed = (
+        f" {counts.inserted:,} inserted, {counts.updated:,} updated, {counts.deleted:,} deleted."
+        if counts
+        else ""
+    )
+    kind = table.load.kind.value
+    return f"{table.name} was loaded ({kind}): {state}, {table.bytes:,} bytes of Parquet.{changed}"
 
 
-def _described(context: dg.AssetExecutionContext, result: LoadResult) -> dg.MaterializeResult[None]:
+def warnings_of(result: LoadResult) -> list[str]:
+    """Say what about a load someone should know: why a snapshot, new columns, lost rows."""
+    name = result.table.name
+    told = [f"{name}: {change}" for change in result.schema_changes]
+    if result.reason and result.previous_rows is not None and result.outcome is Outcome.LOADED:
+        told.append(f"{name}: a snapshot was taken, since {result.reason}.")
+    return [*told, *([] if result.gap is None else [f"{name}: {result.gap}"])]
+
+
+def _described(
+    context: dg.AssetExecutionContext,
+    result: LoadResult,
+    checks: list[dg.AssetCheckResult],
+    preview_rows: int,
+) -> dg.MaterializeResult[None]:
     # The table is published by now: a fault in describing it must not make the step fail.
     try:
         return dg.MaterializeResult(
-            metadata=load_metadata(result), data_version=data_version(result.table)
+            metadata={**load_metadata(result), **preview_metadata(result.table, preview_rows)},
+            data_version=data_version(result.table),
+            check_results=checks,
         )
     except Exception as error:
         context.log.warning(f"The load was published, but cannot be described: {error!r}")
-        return dg.MaterializeResult()
+        return dg.MaterializeResult(check_results=checks)
 
 
 class StageLog:

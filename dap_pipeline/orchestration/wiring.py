@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from dap_pipeline.dap.catalogue import load_catalogue
+from dap_pipeline.orchestration.alerts import build_alert_sensors
 from dap_pipeline.orchestration.execution import build_executor, console_logger
 from dap_pipeline.orchestration.registration import build_registration, build_registration_sensor
 from dap_pipeline.orchestration.resources import DapResource, WarehouseResource
@@ -35,8 +36,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             ),
         },
         jobs=[*jobs, refresh_table_list],
-        schedules=build_schedules(jobs),
-        sensors=[build_registration_sensor()],
+        schedules=build_schedules(catalogue, settings),
+        sensors=[build_registration_sensor(), *build_alert_sensors(settings)],
         executor=build_executor(settings),
         loggers={"console": console_logger},
     )

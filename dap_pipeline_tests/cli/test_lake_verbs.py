@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from dap_pipeline.sandbox.config import SandboxConfig
+from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.limits import Endpoint
 from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
 from dap_pipeline.sandbox.store import Store, naive
@@ -184,3 +185,55 @@ def test_everything_in_the_data_folder_is_private(shell: Shell) -> None:
     open_folders = [p for p in data.rglob("*") if p.is_dir() and p.stat().st_mode & 0o077]
     open_files = [p for p in data.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]
     assert (open_folders, open_files) == ([], [])
+
+
+def test_load_takes_what_changed_and_says_how_much(shell: Shell, sandbox: RunningSandbox) -> None:
+    words = ("load", "--namespace", "canvas", "--table", "users", "--mode", "auto")
+    first = shell.run(*words)
+    assert "60 rows" in first.stdout
+    assert "snapshot, since the table was not in the lake yet" in first.stdout
+    sandbox.service.clock.advance(timedelta(hours=4))
+    sandbox.life.bump("canvas.users", Bump.COLUMN_ADDED)
+    sandbox.life.insert("canvas.users", 2)
+    sandbox.life.delete("canvas.users", 1)
+    second = shell.run(*words)
+    assert "+2 ~0 -1" in second.stdout
+    assert "was added as" in second.stdout
+    assert "was added as" in shell.run("status").stderr
+    (row,) = json.loads(shell.run(*words, "--json").stdout)
+    assert (row["outcome"], row["mode"], row["inserted"]) == ("unchanged", "auto", 0)
+
+
+def test_only_changes_without_a_base_fail(shell: Shell) -> None:
+    done = shell.run("load", "--namespace", "canvas", "--table", "users", "--mode", "incremental")
+    assert done.returncode == 1
+    assert "Load it first with `dap-pipeline load --mode snapshot`" in done.stdout
+
+
+def test_an_earlier_version_is_read_and_brought_back(shell: Shell, sandbox: RunningSandbox) -> None:
+    table = ("--namespace", "canvas", "--table", "users")
+    shell.run("load", *table)
+    sandbox.service.clock.advance(timedelta(hours=4))
+    sandbox.life.delete("canvas.users", 5)
+    shell.run("load", *table, "--mode", "auto")
+    (newest, oldest) = json.loads(shell.run("history", *table, "--json").stdout)
+    assert (newest["deleted"], newest["rows"], oldest["rows"]) == (5, USERS - 5, USERS)
+    (only,) = json.loads(shell.run("history", *table, "--as-of", oldest["as_of"], "--json").stdout)
+    assert only == oldest
+    sql = shell.run("history", *table, "--version", "0", "--sql").stdout
+    assert len(duckdb.sql(sql).fetchall()) == USERS
+    for name in ("users.parquet", "users.csv", "users.jsonl"):
+        done = shell.run("history", *table, "--version", "0", "--output", name)
+        assert f"{USERS} rows of version 0" in done.stderr
+        assert duckdb.sql(f"SELECT count(*) FROM '{shell.folder / name}'").fetchall() == [(USERS,)]
+    assert shell.run("history", *table, "--output", "users.xlsx").returncode == 2
+    assert shell.run("history", *table, "--version", "0", "--as-of", "now").returncode == 2
+    assert "no version 7" in shell.run("restore", *table, "--version", "7").stderr
+    done = shell.run("restore", *table, "--version", "0")
+    assert f"{USERS} rows, now version 2" in done.stdout
+    with duckdb.connect(str(shell.folder / "data" / "warehouse.duckdb"), read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM canvas.users").fetchall() == [(USERS,)]
+        instant = f"TIMESTAMPTZ '{newest['as_of']}'"
+        db.execute(f"SET VARIABLE files = dap.files_as_of('canvas', 'users', {instant})")
+        past = "SELECT count(*) FROM read_parquet(getvariable('files'), union_by_name = true)"
+        assert db.execute(past).fetchall() == [(USERS - 5,)]

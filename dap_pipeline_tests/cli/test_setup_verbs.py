@@ -10,7 +10,14 @@ from dap_pipeline.cli.main import cli, run
 from dap_pipeline.cli.setup_verbs import settings_page
 
 ROOT = Path(__file__).parents[2]
-VERBS = sorted(cli.commands)
+CONTEXT = click.Context(cli)
+VERBS = cli.list_commands(CONTEXT)
+
+
+def command_of(verb: str) -> click.Command:
+    command = cli.get_command(CONTEXT, verb)
+    assert command
+    return command
 
 
 def options_of(command: click.Command) -> list[click.Option]:
@@ -21,7 +28,7 @@ def options_of(command: click.Command) -> list[click.Option]:
 def test_every_verb_and_flag_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([verb, "-h"] if verb else ["-h"]) == 0
     text = capsys.readouterr().out
-    command = cli.commands[verb] if verb else cli
+    command = command_of(verb) if verb else cli
     assert command.help
     for option in options_of(command):
         assert option.help, option.name
@@ -32,7 +39,7 @@ def test_every_verb_and_flag_has_help(verb: str, capsys: pytest.CaptureFixture[s
 def test_every_verb_and_flag_stands_in_the_readme(verb: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"`{verb}`" in readme or f"dap-pipeline {verb}" in readme
-    for option in options_of(cli.commands[verb]):
+    for option in options_of(command_of(verb)):
         assert option.opts[0] in readme, (verb, option.opts[0])
 
 

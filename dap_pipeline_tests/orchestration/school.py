@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -77,11 +78,15 @@ def materialize(
     definitions: dg.Definitions,
     keys: Sequence[dg.AssetKey],
     instance: dg.DagsterInstance,
+    run_config: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Materialize assets in this process, as the UI's button does in others."""
     job = definitions.resolve_implicit_global_asset_job_def()
     return job.execute_in_process(
-        instance=instance, asset_selection=list(keys), raise_on_error=False
+        instance=instance,
+        asset_selection=list(keys),
+        raise_on_error=False,
+        run_config=run_config,
     )
 
 

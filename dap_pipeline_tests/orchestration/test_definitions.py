@@ -83,7 +83,8 @@ def test_every_table_has_its_registration(definitions: dg.Definitions) -> None:
     for name in names:
         spec = spec_of(definitions, "duckdb", name.namespace, name.table)
         assert [dep.asset_key.path for dep in spec.deps] == [[name.namespace, name.table]]
-    assert len(list(definitions.resolve_all_asset_keys())) == 2 * len(names)
+    namespaces = load_catalogue().namespaces
+    assert len(list(definitions.resolve_all_asset_keys())) == 2 * len(names) + len(namespaces)
 
 
 def test_a_table_shows_its_columns(definitions: dg.Definitions) -> None:
@@ -99,6 +100,22 @@ def test_a_table_shows_its_columns(definitions: dg.Definitions) -> None:
     )
     assert columns["created_at"].type == "TIMESTAMP WITH TIME ZONE"
     assert "One of: created, claimed," in (columns["workflow_state"].description or "")
+    assert columns["account_id"].constraints.other == ["refers to canvas.accounts.id"]
+    assert metadata["documentation"].value.endswith("/dataset-canvas#courses")
+
+
+def test_a_masked_column_is_tagged_before_anything_is_loaded_and_without_a_key(
+    tmp_path: Path,
+) -> None:
+    settings = load_settings(data_dir=tmp_path, mask_people=True, mask="canvas.users.locale=drop")
+    schema = spec_of(build_definitions(settings), "canvas", "users").metadata[
+        "dagster/column_schema"
+    ]
+    columns = {column.name: column for column in schema.columns}
+    assert columns["name"].tags == {"dap/masked": "null"}
+    assert columns["uuid"].tags == {"dap/masked": "hash"}
+    assert not columns["id"].tags
+    assert "locale" not in columns
 
 
 @pytest.mark.parametrize("prefix", [(), ("duckdb",)])
