@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo dev test quick check bench format constraints clean
+.PHONY: help demo dev test quick check bench format screenshots constraints clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ bench: $(INSTALLED)  ## Measure speed against the official client, and write BEN
 format: $(INSTALLED)  ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+screenshots: $(INSTALLED)  ## Take the pictures of the README anew, in a real browser.
+	DAP_PIPELINE_TEST_PICTURES=docs/pictures $(BIN)/pytest dap_pipeline_tests/orchestration/test_browser.py
 
 constraints: $(INSTALLED)  ## Pin the newest versions anew.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras \
