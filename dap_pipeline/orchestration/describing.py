@@ -203,7 +203,9 @@ def column_schema(name: TableName, shape: TableShape) -> TableSchema:
 
 def _column(column: Column, key_alone: bool, targets: Sequence[Target]) -> dg.TableColumn:
     is_key = column.section is Section.KEY
-    values = f"One of: {', '.join(map(str, column.members))}." if column.members else ""
+    # The UI reads descriptions as markdown: two underscores would make a word bold.
+    members = ", ".join(str(member).replace("__", r"\_\_") for member in column.members)
+    values = f"One of: {members}." if members else ""
     refers = [f"refers to {target.table}.{target.column}" for target in targets]
     return dg.TableColumn(
         name=column.name,

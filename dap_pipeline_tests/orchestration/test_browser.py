@@ -151,6 +151,8 @@ def test_the_asset_page_describes_the_columns(visit: Visit, clicked: list[str]) 
     row = page.locator("tr", has_text=re.compile("^sortable_name"))
     expect(row).to_contain_text("Name of the user in the form used for sorting.")
     expect(row).to_contain_text("VARCHAR")
+    state = page.locator("tr", has_text=re.compile("^workflow_state"))
+    expect(state).to_contain_text("__dap_unspecified__")
     visit.picture("asset")
 
 
