@@ -33,6 +33,9 @@ CHANGE = Column(
 
 # A longer text is no use as a bound, and cut it would be a wrong one.
 _LONGEST_BOUND = 64
+# So many groups take less time to read the increment each by itself than to read it once, keep what
+# it brings and read that.
+_FEW = 4
 # Stands beside the columns of a table, which have no such names.
 _SLOT = "__slot"
 
@@ -65,17 +68,11 @@ class Writer:
             LakeError: a file has other rows or columns than it should.
         """
         self._place()
-        routed = self.work / "routed.parquet"
-        slots = [slot for slot, group in enumerate(self.layout.groups) if group.placed]
-        try:
-            if len(slots) > 1:
-                self._route(routed)
-            return [
-                self._write_group(slot, routed if len(slots) > 1 else None)
-                for slot in self._wanted()
-            ]
-        finally:
-            routed.unlink(missing_ok=True)
+        brought = f"({self._brought()})"
+        if sum(group.placed > 0 for group in self.layout.groups) > _FEW:
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE brought AS {brought}")
+            brought = "brought"
+        return [self._write_group(slot, brought) for slot in self._wanted()]
 
     def _wanted(self) -> list[int]:
         """Choose the groups that have rows; a table without any rows has one file all the same."""
@@ -126,18 +123,12 @@ class Writer:
             for each in self.records.files
         )
 
-    def _route(self, target: Path) -> None:
-        """Sort what the increment brings by its slots, so that each is read once."""
-        query = f"{self._brought()} ORDER BY {_SLOT}"
-        _copy_within_memory(self.connection, query, target, "lz4")
-
-    def _write_group(self, slot: int, routed: Path | None) -> WrittenFile:
+    def _write_group(self, slot: int, brought: str) -> WrittenFile:
         group = self.layout.groups[slot]
         selects = list(self._kept(group))
         if group.placed:
             names = ", ".join(identifier(column.name) for column in self.records.shape.columns)
-            origin = f"({self._brought()})" if routed is None else _relation(routed)
-            selects.append(f"SELECT {names} FROM {origin} WHERE {_SLOT} = {slot}")
+            selects.append(f"SELECT {names} FROM {brought} WHERE {_SLOT} = {slot}")
         return write_file(
             self.connection,
             " UNION ALL ".join(selects),
@@ -173,7 +164,7 @@ def write_file(
     Raises:
         LakeError: the file has other rows or columns.
     """
-    written = _copy_within_memory(connection, query, target, "zstd")
+    written = _copy_within_memory(connection, query, target)
     footer = verified_footer(target, shape)
     if not written == footer.rows == rows:
         raise LakeError(
@@ -184,27 +175,19 @@ def write_file(
     return described(connection, target, shape, rows)
 
 
-def _copy_within_memory(
-    connection: duckdb.DuckDBPyConnection, query: str, target: Path, compression: str
-) -> int:
+def _copy_within_memory(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> int:
     private_file(target)
     try:
-        return _copy(connection, query, target, compression, "16MB")
+        return _copy(connection, query, target, "16MB")
     except duckdb.OutOfMemoryException:
         # Rows of very long texts: one thread and small row groups take the least memory.
         connection.execute("SET threads = 1")
-        return _copy(connection, query, target, compression, "2MB")
+        return _copy(connection, query, target, "2MB")
 
 
-def _copy(
-    connection: duckdb.DuckDBPyConnection,
-    query: str,
-    target: Path,
-    compression: str,
-    row_group: str,
-) -> int:
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, row_group: str) -> int:
     options = (
-        f"FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false,"
+        "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,"
         f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
     )
     copied = fetch(connection, f"COPY ({query}) TO {literal(str(target))} ({options})")
