@@ -17,23 +17,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake import changes_table, checked, origin, vacuuming
 from dap_pipeline.lake.columns import TableShape
-from dap_pipeline.lake.commits import LOG_FOLDER, NewLoad, load_record_at, load_records
+from dap_pipeline.lake.commits import LOG_FOLDER, NewLoad, load_records
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.opening import CHECKED_FILE, Opener, unreadable
 from dap_pipeline.lake.past import (
     Past,
     Restoring,
@@ -48,8 +46,6 @@ from dap_pipeline.lake.rewrite import WrittenFile
 
 __all__ = ["Lake", "NewLoad"]
 
-# Readers of Delta tables pass over names that begin with an underscore.
-_CHECKED = "_checked"
 _OPENED_AT_ONCE = 4
 
 
@@ -58,6 +54,7 @@ class Lake:
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
+        self._opener = Opener()
 
     def folder(self, name: TableName) -> Path:
         """Tell the folder of a table, whether or not it is there."""
@@ -69,17 +66,7 @@ class Lake:
         Raises:
             LakeError: what lies there cannot be read as a table of this lake.
         """
-        folder = self.folder(name)
-        if not (folder / LOG_FOLDER).is_dir():
-            return None
-        try:
-            return _describe(name, folder, DeltaTable(str(folder), version=version))
-        except TableNotFoundError:
-            return None
-        except (DeltaError, KeyError, ValueError, OSError) as error:
-            if version is not None and not (folder / LOG_FOLDER / f"{version:020d}.json").exists():
-                return None
-            raise _unreadable(folder, name, error) from error
+        return self._opener.table(name, self.folder(name), version)
 
     def tables(self) -> list[PublishedTable]:
         """List the published tables in the order of their names."""
@@ -127,7 +114,7 @@ class Lake:
         try:
             publish(folder, name, self._content(name, shape, files, load, removed, changes), load)
         except DeltaError as error:
-            raise _unreadable(folder, name, error) from error
+            raise unreadable(folder, name, error) from error
         published = self.table(name)
         if published is None:
             raise LakeError("the table is gone right after it was published").at(
@@ -158,11 +145,11 @@ class Lake:
             StorageError: the lake may not be written.
         """
         with storage_errors(f"write into {self.folder(name)}"):
-            checked.note(self.folder(name) / _CHECKED, watermark)
+            checked.note(self.folder(name) / CHECKED_FILE, watermark)
 
     def quiet_checks(self, name: TableName, watermark: datetime) -> int:
         """Tell how often DAP had nothing newer than this watermark."""
-        return checked.count(self.folder(name) / _CHECKED, watermark)
+        return checked.count(self.folder(name) / CHECKED_FILE, watermark)
 
     def settle_changes(self, name: TableName, keep: timedelta, options: RewriteOptions) -> None:
         """Put what the last loads changed into the table of changes; what is older goes.
@@ -215,7 +202,7 @@ class Lake:
         try:
             publish_again(self.folder(name), name, restoring)
         except DeltaError as error:
-            raise _unreadable(self.folder(name), name, error) from error
+            raise unreadable(self.folder(name), name, error) from error
         return self.as_of(name, None)
 
     def past(self, table: PublishedTable, most: int) -> Past:
@@ -264,56 +251,3 @@ class Lake:
             StorageError: it cannot.
         """
         origin.check_writable(self.root)
-
-
-def _unreadable(folder: Path, name: TableName, error: Exception) -> LakeError:
-    what = f"{folder} cannot be read as a table of this lake: {error}"
-    return LakeError(what).at(name.namespace, name.table)
-
-
-def _describe(name: TableName, folder: Path, delta: DeltaTable) -> PublishedTable:
-    version = delta.version()
-    load = load_record_at(folder, version)
-    if load is None:
-        raise ValueError("no commit in its log tells of a load")
-    shape = TableShape.from_delta_schema(delta.schema().to_json())
-    files: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
-    return PublishedTable(
-        checked_at=_checked_at(folder, load),
-        name=name,
-        version=version,
-        files=tuple(sorted(str(folder / file["path"]) for file in files)),
-        rows=sum(file["num_records"] for file in files),
-        bytes=sum(file["size_bytes"] for file in files),
-        shape=shape,
-        load=load,
-        base=tuple(_base_file(folder, file, shape.key) for file in files),
-    )
-
-
-def _base_file(folder: Path, file: dict[str, Any], key: Sequence[str]) -> BaseFile:
-    return BaseFile(
-        folder / file["path"],
-        file["num_records"],
-        file["size_bytes"],
-        _bounds(file, "min", key),
-        _bounds(file, "max", key),
-    )
-
-
-def _bounds(file: dict[str, Any], which: str, key: Sequence[str]) -> dict[str, int | str]:
-    found = {name: file.get(f"{which}.{name}") for name in key}
-    return {name: bound for name, bound in found.items() if isinstance(bound, int | str)}
-
-
-def _checked_at(folder: Path, load: LoadRecord) -> datetime:
-    # Who brings an earlier version back does not ask DAP.
-    asked = load.committed_at if load.restored_from is None else load.at
-    return max(asked, _time_of(folder / _CHECKED))
-
-
-def _time_of(file: Path) -> datetime:
-    try:
-        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return datetime.fromtimestamp(0, UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -292,6 +293,39 @@ def test_what_is_no_table_of_the_lake_is_an_error(lake: Lake, tmp_path: Path) ->
     (log / "00000000000000000000.json").write_text("nonsense")
     with pytest.raises(LakeError, match="cannot be read as a table of this lake"):
         lake.table(NAME)
+
+
+def test_a_table_that_was_read_is_read_anew_after_another_process_has_published(
+    lake: Lake, tmp_path: Path
+) -> None:
+    publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    assert lake.table(NAME) == lake.table(NAME)
+    publish(Lake(lake.root), tmp_path, "job-2", [{"a": "x"}, {"a": "y"}])
+    table = lake.table(NAME)
+    assert table is not None
+    assert (table.rows, table.load.job_id) == (2, "job-2")
+
+
+def test_a_table_that_was_read_is_read_anew_after_it_was_removed_and_made_anew(
+    lake: Lake, tmp_path: Path
+) -> None:
+    publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    shutil.rmtree(lake.folder(NAME))
+    assert lake.table(NAME) is None
+    publish(Lake(lake.root), tmp_path, "job-2", [{"a": "x"}, {"a": "y"}])
+    table = lake.table(NAME)
+    assert table is not None
+    assert (table.rows, table.load.job_id) == (2, "job-2")
+
+
+def test_a_table_that_was_read_still_tells_when_dap_was_asked_since(
+    lake: Lake, tmp_path: Path
+) -> None:
+    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    Lake(lake.root).confirm(NAME, before.load.at)
+    after = lake.table(NAME)
+    assert after is not None
+    assert after.checked_at > before.checked_at
 
 
 def test_a_lake_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
