@@ -54,6 +54,17 @@ class Target:
         return self.path.with_name(f".{self.index:05d}.partial")
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What one call of ``fetch`` asks for."""
+
+    links: LinkBook
+    format: Format
+    unpacked_later: bool
+    on_bytes: OnBytes
+    stop: Stop
+
+
 class Downloader:
     """Downloads for any number of tables over a bounded number of connections."""
 
@@ -80,15 +91,18 @@ class Downloader:
         *,
         on_bytes: OnBytes,
         stop: Stop,
+        unpacked_later: bool = False,
     ) -> Generator[Target, None, None]:
         """Yield each target when its file is there and checked, in the order of arrival.
 
-        The iterator must be exhausted or closed. Threads call ``on_bytes``.
+        The iterator must be exhausted or closed. Threads call ``on_bytes``. ``unpacked_later``: the
+        caller unpacks gzip to its checksum, and fetches anew what is damaged.
 
         Raises:
             DapPipelineError: the first that ended one of the downloads; the others are stopped.
         """
         work = Stop(stop)
+        order = _Order(links, format, unpacked_later, on_bytes, work)
         ready: queue.SimpleQueue[Target | BaseException] = queue.SimpleQueue()
         waiting = iter(targets)
         under_way = 0
@@ -97,9 +111,7 @@ class Downloader:
             target = next(waiting, None)
             if target is None:
                 return 0
-            self._workers.submit(
-                lambda: ready.put(self._outcome(target, links, format, on_bytes, work))
-            )
+            self._workers.submit(lambda: ready.put(self._outcome(target, order)))
             return 1
 
         try:
@@ -119,27 +131,23 @@ class Downloader:
             work.set()
             _drain(ready, under_way)
 
-    def _outcome(
-        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
-    ) -> Target | BaseException:
+    def _outcome(self, target: Target, order: _Order) -> Target | BaseException:
         try:
-            stop.check()
-            self._fetch(target, links, format, on_bytes, stop)
+            order.stop.check()
+            self._fetch(target, order)
         except BaseException as error:  # handed to the thread that waits for it
             return error
         return target
 
-    def _fetch(
-        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
-    ) -> None:
+    def _fetch(self, target: Target, order: _Order) -> None:
         """Try until the file is whole; what arrives in between starts the patience anew."""
         tries = self._patience.tries()
         most = _size(target.partial)
         while True:
             try:
-                self._fetch_once(target, links, format, on_bytes, stop)
+                self._fetch_once(target, order)
             except LinkExpiredError as error:
-                links.forget(target.object_id)
+                order.links.forget(target.object_id)
                 tries.failed(error)
             except DapPipelineError as error:
                 if not error.retryable:
@@ -156,19 +164,19 @@ class Downloader:
                 ) from error
             else:
                 return
-            stop.wait(tries.wait())
+            order.stop.wait(tries.wait())
 
-    def _fetch_once(
-        self, target: Target, links: LinkBook, format: Format, on_bytes: OnBytes, stop: Stop
-    ) -> None:
-        partial = target.partial
+    def _fetch_once(self, target: Target, order: _Order) -> None:
+        partial, stop = target.partial, order.stop
         with self._connections.taken(stop), _stopping_the_others(stop):
             stop.check()
-            url = links.url(target.object_id)
-            measured = transfer(self._http, url, partial, on_bytes=on_bytes, stop=stop)
+            url = order.links.url(target.object_id)
+            measured = transfer(self._http, url, partial, on_bytes=order.on_bytes, stop=stop)
         closely = self._verify if measured else Verify.FULL
+        if order.unpacked_later and order.format is not Format.PARQUET:
+            closely = Verify.SIZE
         try:
-            self._decoders.result(lambda: check(partial, format, closely, stop), stop)
+            self._decoders.result(lambda: check(partial, order.format, closely, stop), stop)
         except DamagedObjectError:
             discard(partial)
             raise

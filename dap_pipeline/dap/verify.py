@@ -6,6 +6,7 @@ length; only decoding shows it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +28,7 @@ _GZIP = 16 + isal_zlib.MAX_WBITS
 _CHUNK = 1 << 16
 _INFLATE = 1 << 18
 _BATCH_ROWS = 16_384
+_BUFFER = 1 << 20
 
 
 def verify_magic(path: Path, format: Format) -> None:
@@ -103,19 +105,29 @@ def _decoded_member(file: BinaryIO, data: bytes, stop: Stop) -> Generator[bytes,
 
 def _check_parquet(path: Path, stop: Stop) -> None:
     """Compare the checksums of the pages; without them, decode the pages."""
+    with _parquet(path) as file:
+        if pages_are_as_written(path, file.metadata, stop):
+            return
+        rows = 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            stop.check()
+            rows += batch.num_rows
+        expected = file.metadata.num_rows
+    if rows != expected:
+        raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; what Arrow says of its content is the damage."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if pages_are_as_written(path, file.metadata, stop):
-                return
-            rows = 0
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-                stop.check()
-                rows += batch.num_rows
-            expected = file.metadata.num_rows
+        # Read as it is decoded: without a buffer, whole columns of a row group are held packed.
+        with pq.ParquetFile(
+            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+        ) as file:
+            yield file
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's fault and not the file's
         reason = " ".join(str(error).split())[:200]
         raise DamagedObjectError(f"{path.name} cannot be decoded ({reason})") from None
-    if rows != expected:
-        raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
