@@ -108,13 +108,20 @@ def _check_parquet(path: Path, stop: Stop) -> None:
     with _parquet(path) as file:
         if pages_are_as_written(path, file.metadata, stop):
             return
-        rows = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
-            stop.check()
-            rows += batch.num_rows
         expected = file.metadata.num_rows
-    if rows != expected:
-        raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
+        # Column by column: all at once take three times the memory, and no less time.
+        for number in range(len(file.schema)):
+            rows = _decoded_rows(file, file.schema.column(number).path, stop)
+            if rows != expected:
+                raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
+
+
+def _decoded_rows(file: pq.ParquetFile, column: str, stop: Stop) -> int:
+    rows = 0
+    for batch in file.iter_batches(_BATCH_ROWS, columns=[column], use_threads=False):
+        stop.check()
+        rows += batch.num_rows
+    return rows
 
 
 @contextlib.contextmanager
