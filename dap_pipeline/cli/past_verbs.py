@@ -18,6 +18,7 @@ from dap_pipeline.cli.tabular import print_table, text_of
 from dap_pipeline.dap.models import TableName, format_instant, namespace_name, parse_instant
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import InvalidQueryError, UnknownTableError
+from dap_pipeline.lake.freshness import FreshnessRules
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.staging import Staging
 from dap_pipeline.lake.tables import Lake
@@ -142,6 +143,7 @@ def restore(choices: Globals, namespace: str, table: str, version: int) -> None:
     kept (DAP_PIPELINE_KEEP_VERSIONS).
     """
     settings = choices.settings()
+    rules = FreshnessRules.from_settings(settings)
     name = TableName(namespace_name(namespace), table)
     lake = Lake(settings.lake_dir)
     if lake.table(name) is None:
@@ -151,7 +153,7 @@ def restore(choices: Globals, namespace: str, table: str, version: int) -> None:
         )
     with Staging(settings.staging_dir).locked(name, Stop()):
         restored = lake.restore(name, version)
-    build_warehouse(lake, settings.warehouse_file)
+    build_warehouse(lake, settings.warehouse_file, freshness=rules)
     click.echo(
         f"{name} is as in version {version} again, as of {format_instant(restored.load.at)}: "
         f"{restored.rows:,} rows, now version {restored.load.version}"

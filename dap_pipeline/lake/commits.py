@@ -42,6 +42,8 @@ class NewLoad:
     lineage: int = 0
     """See ``LoadRecord.lineage``; that of the base."""
     restored_from: int | None = None
+    snapshot_at: datetime | None = None
+    """See ``LoadRecord.snapshot_at``; that of the base. A snapshot has the time of its commit."""
 
     @property
     def transaction(self) -> str:
@@ -55,6 +57,10 @@ class NewLoad:
     def version(self) -> int:
         """The version that the load becomes, or it is not published."""
         return 0 if self.base_version is None else self.base_version + 1
+
+    @property
+    def _is_new_snapshot(self) -> bool:
+        return self.kind is LoadKind.SNAPSHOT and self.restored_from is None
 
     def metadata(self, rows: int, changes_file: str | None = None) -> dict[str, Any]:
         """Describe the load for its commit."""
@@ -75,6 +81,8 @@ class NewLoad:
             known["gap"] = [self.gap.since.isoformat(), self.gap.until.isoformat()]
         if self.restored_from is not None:
             known["restored_from"] = self.restored_from
+        if self.snapshot_at is not None and not self._is_new_snapshot:
+            known["snapshot_at"] = self.snapshot_at.isoformat()
         if changes_file is not None:
             known["changes_file"] = changes_file
         return known
@@ -155,13 +163,16 @@ def _read(table: Path, version: int, *, with_files: bool) -> Commit | None:
 
 def _record(load: dict[str, Any], info: dict[str, Any], version: int) -> LoadRecord:
     since, counts, gap = load["since"], load.get("counts"), load.get("gap")
+    kind, restored_from = LoadKind(load["kind"]), load.get("restored_from")
+    committed_at = datetime.fromtimestamp(info["timestamp"] / 1000, UTC)
+    is_new_snapshot = kind is LoadKind.SNAPSHOT and restored_from is None
     return LoadRecord(
-        kind=LoadKind(load["kind"]),
+        kind=kind,
         job_id=load["job_id"],
         schema_version=load["schema_version"],
         at=datetime.fromisoformat(load["at"]),
-        since=None if since is None else datetime.fromisoformat(since),
-        committed_at=datetime.fromtimestamp(info["timestamp"] / 1000, UTC),
+        since=_instant(since),
+        committed_at=committed_at,
         version=version,
         rows=load["rows"],
         # Loads of before there were increments lack what follows.
@@ -170,10 +181,15 @@ def _record(load: dict[str, Any], info: dict[str, Any], version: int) -> LoadRec
         counts=None if counts is None else ChangeCounts(**counts),
         schema_changes=tuple(_change(change) for change in load.get("schema_changes", ())),
         gap=None if gap is None else Gap(*map(datetime.fromisoformat, gap)),
-        restored_from=load.get("restored_from"),
+        restored_from=restored_from,
         lineage=load.get("lineage", 0),
+        snapshot_at=committed_at if is_new_snapshot else _instant(load.get("snapshot_at")),
         changes_file=load.get("changes_file"),
     )
+
+
+def _instant(kept: str | None) -> datetime | None:
+    return None if kept is None else datetime.fromisoformat(kept)
 
 
 def _change(kept: dict[str, Any]) -> ShapeChange:

@@ -113,6 +113,7 @@ class Restoring:
             reason=f"version {self.earlier.version} was restored",
             lineage=version + 1,
             restored_from=self.earlier.version,
+            snapshot_at=load.snapshot_at,
         )
 
     @property

@@ -75,6 +75,9 @@ class LoadRecord:
     """The version that was brought back; all but version and committed_at are of its load."""
     lineage: int = 0
     """The version that the last restore made: the same job may be applied again after it."""
+    snapshot_at: datetime | None = None
+    """When the last snapshot was committed, or DAP last had nothing newer than it; None where the
+    commit does not tell, as of before it was kept."""
     changes_file: str | None = None
     """Name of the file in ``_changes`` that came with the load."""
 
@@ -95,6 +98,17 @@ class PublishedTable:
     """When DAP last said that this is the table's state; a quiet table has an old load."""
     base: tuple[BaseFile, ...] = ()
     """The same files with their rows, bytes and key bounds, from the log."""
+
+    @property
+    def snapshot_at(self) -> datetime | None:
+        """When the table was last known to be as a snapshot has it; None where that is unknown.
+
+        A snapshot that nothing was applied to is as good as one of when DAP had nothing newer.
+        """
+        load = self.load
+        if load.kind is LoadKind.SNAPSHOT and load.restored_from is None:
+            return self.checked_at
+        return load.snapshot_at
 
 
 class Outcome(StrEnum):

@@ -187,6 +187,7 @@ class VersionMaker:
             schema_changes=loading.schema_changes,
             gap=self._gap(loading),
             lineage=lineage,
+            snapshot_at=None if before is None else before.snapshot_at,
         )
         # The job may be the published one: by other masks, it has another content.
         return replace(load, lineage=load.version) if loading.remasked else load

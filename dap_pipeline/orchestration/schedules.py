@@ -2,9 +2,11 @@
 
 # Dagster compares the annotation of `context` with its classes, so annotations are not postponed.
 
-import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,6 +19,7 @@ from dap_pipeline.lake.records import LoadMode
 from dap_pipeline.orchestration.failing import as_failure
 from dap_pipeline.orchestration.naming import group_of, op_of
 from dap_pipeline.orchestration.resources import DapResource
+from dap_pipeline.orchestration.turns import Turns, snapshots_due
 from dap_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from dap_pipeline.lake.engine import Engine
 
 _DAY = 24
+_READ_AT_ONCE = 4
 
 
 def build_refresh_jobs(catalogue: Catalogue) -> "list[AssetJob]":
@@ -52,18 +56,17 @@ def build_schedules(catalogue: Catalogue, settings: Settings) -> list[dg.Schedul
     names: dict[str, list[TableName]] = {}
     for name in catalogue.names():
         names.setdefault(group_of(name), []).append(name)
-    every = settings.full_snapshot_every
     return [
-        _schedule(group, sorted(names[group]), minute=(7 + 13 * place) % 60, every=every)
+        _schedule(group, sorted(names[group]), settings, minute=(7 + 13 * place) % 60)
         for place, group in enumerate(sorted(names))
     ]
 
 
 def _schedule(
-    group: str, names: list[TableName], *, minute: int, every: timedelta
+    group: str, names: list[TableName], settings: Settings, *, minute: int
 ) -> dg.ScheduleDefinition:
-    rhythm = rhythm_of(names[0])
-    hours = rhythm // timedelta(hours=1)
+    turns = Turns(rhythm_of(names[0]), settings.full_snapshot_every)
+    hours = turns.rhythm // timedelta(hours=1)
     how_often, words = ("3", "daily") if hours >= _DAY else (f"*/{hours}", f"every_{hours}_hours")
 
     @dg.schedule(
@@ -77,25 +80,41 @@ def _schedule(
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         now = context.scheduled_execution_time
-        modes = {
-            name: LoadMode.SNAPSHOT if snapshot_is_due(name, now, rhythm, every) else LoadMode.AUTO
-            for name in names
-        }
+        last = last_snapshots(settings.lake_dir, names, context.log)
+        due = snapshots_due(names, last, now, turns)
+        modes = {n: LoadMode.SNAPSHOT if n in due else LoadMode.AUTO for n in names}
         return dg.RunRequest(run_config=run_config_of(modes))
 
     return schedule
 
 
-def snapshot_is_due(name: TableName, now: datetime, rhythm: timedelta, every: timedelta) -> bool:
-    """Tell whether it is the table's turn to be taken as a whole.
+def last_snapshots(
+    lake_dir: Path, names: Sequence[TableName], log: logging.Logger
+) -> dict[TableName, datetime | None]:
+    """Look up when each table of the lake had its last snapshot; None where that is unknown.
 
-    Each table has a turn of its own among those of the span, so no day takes all tables.
+    The schedule goes on whatever lies in the lake: a table that cannot be read is unknown.
     """
-    turns = every // rhythm
-    if turns < 1:
-        return False
-    own = int.from_bytes(hashlib.sha256(str(name).encode()).digest()[:8])
-    return int(now.timestamp() // rhythm.total_seconds()) % turns == own % turns
+    from dap_pipeline.lake.tables import Lake
+
+    lake = Lake(lake_dir)
+
+    def look_up(name: TableName) -> tuple[bool, datetime | None, str]:
+        try:
+            table = lake.table(name)
+        except Exception as error:
+            return True, None, str(error) or repr(error)
+        return table is not None, None if table is None else table.snapshot_at, ""
+
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        found = dict(zip(names, pool.map(look_up, names), strict=True))
+    unread = [problem for _, _, problem in found.values() if problem]
+    if unread:
+        log.warning(
+            f"{len(unread)} of {len(names)} tables cannot be read in the lake; only their turns "
+            f"count. The first: {unread[0].splitlines()[0]}"
+        )
+    return {name: at for name, (is_there, at, _) in found.items() if is_there}
 
 
 def run_config_of(modes: Mapping[TableName, LoadMode]) -> dict[str, Any]:

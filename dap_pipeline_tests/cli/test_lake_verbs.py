@@ -229,10 +229,12 @@ def test_an_earlier_version_is_read_and_brought_back(shell: Shell, sandbox: Runn
     assert shell.run("history", *table, "--output", "users.xlsx").returncode == 2
     assert shell.run("history", *table, "--version", "0", "--as-of", "now").returncode == 2
     assert "no version 7" in shell.run("restore", *table, "--version", "7").stderr
-    done = shell.run("restore", *table, "--version", "0")
+    done = shell.run("restore", *table, "--version", "0", DAP_PIPELINE_STALE_AFTER="P9D")
     assert f"{USERS} rows, now version 2" in done.stdout
     with duckdb.connect(str(shell.folder / "data" / "warehouse.duckdb"), read_only=True) as db:
         assert db.execute("SELECT count(*) FROM canvas.users").fetchall() == [(USERS,)]
+        stale = "SELECT stale_at - checked_at FROM dap.tables"
+        assert db.execute(stale).fetchall() == [(timedelta(days=9),)]
         instant = f"TIMESTAMPTZ '{newest['as_of']}'"
         db.execute(f"SET VARIABLE files = dap.files_as_of('canvas', 'users', {instant})")
         past = "SELECT count(*) FROM read_parquet(getvariable('files'), union_by_name = true)"

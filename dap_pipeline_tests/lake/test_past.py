@@ -13,10 +13,12 @@ from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.merging import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
+from dap_pipeline.lake.tables import Lake
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox
 
 from .following import USERS, Follower, rows_of, settings_for
+from .loading import publish
 
 HOUR = timedelta(hours=1)
 
@@ -85,11 +87,69 @@ def test_a_restored_version_is_the_table_again_and_is_followed(
     assert (load.at, load.job_id, load.rows) == (old.load.at, old.load.job_id, old.rows)
     assert (load.restored_from, load.lineage) == (version, restored.version)
     assert load.reason == f"version {version} was restored"
-    # Within 24 hours, the same job brings what it brought before.
+    # DAP still has the jobs of before, each of which would bring one change.
     result = followed.load()
     assert (result.outcome, result.table.load.kind) == (Outcome.LOADED, LoadKind.INCREMENTAL)
-    assert result.table.load.since == old.load.at
-    follow_to_the_end(followed)
+    since = result.table.load.since
+    assert since is not None
+    assert timedelta() < old.load.at - since < timedelta(seconds=1)
+    followed.check()
+    assert followed.load().outcome is Outcome.UNCHANGED
+
+
+def test_each_of_many_restores_of_a_day_is_caught_up_with_by_one_refresh(
+    followed: Follower,
+) -> None:
+    for version in (0, 0, 2, 0, 1, 1):
+        followed.engine.lake.restore(USERS, version)
+        assert followed.load().table.load.kind is LoadKind.INCREMENTAL
+        followed.check()
+
+
+def test_quiet_checks_between_restores_keep_no_change_back(followed: Follower) -> None:
+    for checks in (2, 0, 3):
+        followed.engine.lake.restore(USERS, followed.table().version)
+        for _ in range(checks):
+            assert followed.load().outcome is Outcome.UNCHANGED
+        followed.change("update", 2, hours=1)
+        assert followed.load().outcome is Outcome.LOADED
+        followed.check()
+        # The version that is brought back next was checked often, too.
+        assert followed.load().outcome is Outcome.UNCHANGED
+
+
+def test_a_restore_is_caught_up_with_by_one_refresh_with_an_overlap_too(
+    sandbox: RunningSandbox, tmp_path: Path
+) -> None:
+    with Engine.open(settings_for(sandbox, tmp_path, increment_overlap=HOUR)) as engine:
+        follower = Follower(sandbox, engine)
+        follower.load()
+        for what in ("insert", "update", "delete"):
+            follower.change(what, 4)
+            follower.load()
+        for _ in range(2):
+            engine.lake.restore(USERS, 0)
+            since = follower.load().table.load.since
+            assert since is not None
+            assert follower.engine.lake.as_of(USERS, 0).load.at - since > HOUR
+            follower.check()
+
+
+def test_a_version_of_the_first_instant_that_dap_keeps_is_followed_from_there(
+    follower: Follower,
+) -> None:
+    follower.load()
+    follower.change("reload")
+    reloaded = follower.load().table
+    assert reloaded.load.kind is LoadKind.SNAPSHOT
+    follower.change("update", 2)
+    follower.load()
+    restored = follower.engine.lake.restore(USERS, reloaded.version)
+    # What lies before the reload is refused.
+    result = follower.load()
+    assert (result.table.load.kind, result.reason) == (LoadKind.INCREMENTAL, "")
+    assert result.table.load.since == restored.load.at
+    follow_to_the_end(follower)
 
 
 def test_a_restored_table_takes_the_snapshot_that_it_had_before(follower: Follower) -> None:
@@ -148,3 +208,34 @@ def test_the_spans_of_files_tell_each_version(followed: Follower) -> None:
         assert told == {Path(file) for file in version.files}
     lake.vacuum(USERS, timedelta())
     assert all(span.path.exists() for span in lake.past(followed.table(), 100).spans)
+
+
+def test_increments_and_restores_tell_when_the_last_snapshot_was(follower: Follower) -> None:
+    follower.load()
+    follower.load()
+    first = follower.table()
+    # Nothing came since: it is as good as a snapshot of now.
+    assert first.load.snapshot_at == first.load.committed_at
+    assert first.snapshot_at == first.checked_at > first.load.committed_at
+    for _ in range(2):
+        follower.change("update", 2)
+        follower.load()
+        assert follower.table().snapshot_at == first.snapshot_at
+    follower.engine.lake.restore(USERS, 1)
+    assert follower.table().snapshot_at == first.snapshot_at
+    follower.engine.lake.restore(USERS, 0)
+    assert follower.table().snapshot_at == first.load.committed_at
+    follower.load()
+    assert follower.table().snapshot_at == first.load.committed_at
+    newest = follower.load(LoadMode.SNAPSHOT).table
+    assert newest.load.kind is LoadKind.SNAPSHOT
+    assert newest.snapshot_at == newest.load.snapshot_at == newest.load.committed_at
+
+
+def test_a_commit_of_before_this_was_kept_does_not_tell_of_the_last_snapshot(
+    tmp_path: Path,
+) -> None:
+    lake = Lake(tmp_path / "lake")
+    publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    table = publish(lake, tmp_path, "job-2", [{"a": "y"}], kind=LoadKind.INCREMENTAL)
+    assert (table.load.kind, table.snapshot_at) == (LoadKind.INCREMENTAL, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,21 +12,24 @@ import pytest
 from dap_pipeline.dap.catalogue import load_catalogue
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.records import LoadMode
-from dap_pipeline.orchestration.schedules import (
-    build_schedules,
-    run_config_of,
-    snapshot_is_due,
-)
+from dap_pipeline.lake.tables import Lake
+from dap_pipeline.orchestration.naming import op_of
+from dap_pipeline.orchestration.schedules import build_schedules, run_config_of
+from dap_pipeline.orchestration.turns import Turns
 from dap_pipeline.orchestration.wiring import build_definitions
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.settings import load_settings
+from dap_pipeline_tests.lake.loading import publish
 
 from .school import USERS, definitions_for, failures_of, materialize, settings_for, small_sandbox
 from .school import words_of as failure_words
 
 FOUR_HOURS = timedelta(hours=4)
+MONTH = timedelta(days=30)
+TURNS = Turns(FOUR_HOURS, MONTH)
 USERS_TABLE = TableName("canvas", "users")
+COURSES_TABLE = TableName("canvas", "courses")
 
 
 @pytest.fixture
@@ -107,22 +109,6 @@ def test_a_quiet_table_has_counts_of_nothing(
     assert counts == [0, 0, 0, 0]
 
 
-def test_each_table_is_due_once_in_a_span_and_no_turn_takes_all() -> None:
-    names = list(load_catalogue().names("canvas"))
-    start = datetime(2026, 11, 23, 0, 7, tzinfo=UTC)
-    every = timedelta(days=30)
-    turns = [start + FOUR_HOURS * number for number in range(180)]
-    due = [[n for n in names if snapshot_is_due(n, at, FOUR_HOURS, every)] for at in turns]
-    assert Counter(name for found in due for name in found) == Counter(names)
-    days = [sum(map(len, due[day : day + 6])) for day in range(0, 180, 6)]
-    assert max(days) <= len(names) // 6
-
-
-def test_without_a_span_no_table_is_due() -> None:
-    at = datetime(2026, 11, 23, tzinfo=UTC)
-    assert not snapshot_is_due(USERS_TABLE, at, FOUR_HOURS, timedelta())
-
-
 def test_the_schedules_follow_the_rhythm_of_each_namespace() -> None:
     schedules = build_schedules(load_catalogue(), load_settings())
     crons = {schedule.name: schedule.cron_schedule for schedule in schedules}
@@ -133,24 +119,80 @@ def test_the_schedules_follow_the_rhythm_of_each_namespace() -> None:
     }
 
 
-def test_a_scheduled_run_takes_changes_and_the_snapshots_that_are_due(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A lake of two tables, each with a snapshot of just now."""
+    lake = Lake(tmp_path / "data" / "lake")
+    work = tmp_path / "work"
+    work.mkdir()
+    for name in (USERS_TABLE, COURSES_TABLE):
+        publish(lake, work, f"job-{name.table}", [{"a": "x"}], name=name)
+    return lake
+
+
+def snapshots_at(
+    at: datetime, lake: Lake, monkeypatch: pytest.MonkeyPatch, every: timedelta = MONTH
+) -> list[str]:
+    """Let the schedule of canvas tick, and tell the tables that it takes as snapshots."""
     for name in ("DAP_CLIENT_ID", "DAP_CLIENT_SECRET"):
         monkeypatch.setenv(name, "made-up")
-    definitions = build_definitions(load_settings(full_snapshot_every=timedelta(days=30)))
+    data_dir = lake.root.parent
+    definitions = build_definitions(load_settings(data_dir=data_dir, full_snapshot_every=every))
     schedule = definitions.resolve_schedule_def("refresh_canvas_every_4_hours")
-    names = load_catalogue().names("canvas")
-    start = datetime(2026, 11, 23, 0, 7, tzinfo=UTC)
-    at = next(
-        at
-        for at in (start + FOUR_HOURS * number for number in range(180))
-        if any(snapshot_is_due(name, at, FOUR_HOURS, timedelta(days=30)) for name in names)
-    )
     context = dg.build_schedule_context(scheduled_execution_time=at)
     (request,) = schedule.evaluate_tick(context).run_requests or ()
-    modes = Counter(op["config"]["mode"] for op in request.run_config["ops"].values())
-    assert modes["snapshot"] >= 1
-    assert modes["auto"] == len(names) - modes["snapshot"]
     # Dagster takes the configuration for the job as it is.
     dg.validate_run_config(definitions.resolve_job_def("refresh_canvas"), request.run_config)
+    modes = {name: op["config"]["mode"] for name, op in request.run_config["ops"].items()}
+    assert len(modes) == len(load_catalogue().names("canvas"))
+    assert set(modes.values()) <= {"snapshot", "auto"}
+    return sorted(name for name, mode in modes.items() if mode == "snapshot")
+
+
+def tick(name: TableName, days: int, *, own: bool) -> datetime:
+    """Give the first tick after some days that is the table's turn, or another that may take it."""
+    first = datetime.now(UTC) + timedelta(days=days)
+    for number in range(TURNS.count):
+        at = first + FOUR_HOURS * number
+        if TURNS.is_for_overdue(name, at) and TURNS.is_own(name, at) == own:
+            return at
+    raise AssertionError("each table has a turn")
+
+
+def test_a_tick_takes_changes_and_the_table_whose_turn_it_is(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = tick(USERS_TABLE, 16, own=True)
+    assert snapshots_at(at, lake, monkeypatch, every=timedelta()) == []
+    assert "canvas__users" in snapshots_at(at, lake, monkeypatch)
+    soon = tick(USERS_TABLE, 0, own=False)
+    assert snapshots_at(soon, lake, monkeypatch) == []
+
+
+def test_a_tick_makes_up_for_a_turn_that_passed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (USERS_TABLE, COURSES_TABLE):
+        at = tick(name, 31, own=False)
+        assert op_of(name) in snapshots_at(at, lake, monkeypatch)
+
+
+def test_a_lake_that_cannot_be_read_stops_no_schedule(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in (lake.folder(USERS_TABLE) / "_delta_log").iterdir():
+        file.write_text("no log")
+    late = tick(USERS_TABLE, 31, own=False)
+    assert "canvas__users" not in snapshots_at(late, lake, monkeypatch)
+    at = tick(USERS_TABLE, 0, own=True)
+    assert "canvas__users" in snapshots_at(at, lake, monkeypatch)
+    told = capsys.readouterr().err
+    assert "1 of 90 tables cannot be read in the lake" in told
+    assert "canvas/users cannot be read as a table of this lake" in told
+
+
+def test_tables_that_are_not_in_the_lake_take_their_snapshots_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = tick(USERS_TABLE, 0, own=True)
+    assert snapshots_at(at, Lake(tmp_path / "data" / "lake"), monkeypatch) == []
