@@ -1,4 +1,4 @@
-"""What increments changed, as a small Delta table in the folder ``_changes`` of each table.
+"""What loads changed, as a small Delta table in the folder ``_changes`` of each table.
 
 The file of a load's changes lies there before the load is committed, and the commit names it. Only
 then is it committed here. So after a crash in between nothing is lost: the log of the table tells

@@ -28,7 +28,7 @@ from dap_pipeline.lake.merging_plan import (
     read_records,
 )
 from dap_pipeline.lake.merging_read import sources
-from dap_pipeline.lake.merging_write import Writer, changes_shape
+from dap_pipeline.lake.merging_write import Writer, changes_shape, write_changes
 from dap_pipeline.lake.rewrite import WrittenFile
 
 __all__ = ["FILE_BYTES", "BaseFile", "ChangeCounts", "Merged", "changes_shape", "merge"]
@@ -153,5 +153,5 @@ def write_merged(
             f"{counts.inserted} inserted and {counts.deleted} deleted rows make no difference of"
             f" {grown} rows"
         )
-    changes = writer.write_changes() if with_changes else None
+    changes = write_changes(connection, records.shape, work) if with_changes else None
     return Merged(added, removed, changes, counts)

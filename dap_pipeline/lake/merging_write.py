@@ -81,19 +81,6 @@ class Writer:
         all_gone = bool(groups) and len(self.layout.removed) == len(self.base)
         return wanted or ([0] if all_gone else [])
 
-    def write_changes(self) -> WrittenFile | None:
-        """Write what became of each key that changed; None if none did."""
-        shape = changes_shape(self.records.shape)
-        named = [f"k{n} AS {identifier(name)}" for n, name in enumerate(shape.key)]
-        names = ", ".join([*named, f"change AS {identifier(shape.columns[-2].name)}", "meta_ts"])
-        rows = fetch(self.connection, "SELECT count(*) FROM change WHERE change <> 'unchanged'")
-        if not rows[0][0]:
-            return None
-        query = f"SELECT {names} FROM change WHERE change <> 'unchanged'"
-        return write_file(
-            self.connection, query, shape, self.work / "changes.parquet", rows=rows[0][0]
-        )
-
     def _place(self) -> None:
         """Make the table ``placed``: the slot of every row that the increment brings."""
         groups = list(enumerate(self.layout.groups))
@@ -149,6 +136,20 @@ class Writer:
                 f" FROM (SELECT *, {ROW} AS __row FROM {each.relation})"
                 f" ANTI JOIN ({gone}) USING (__row)"
             )
+
+
+def write_changes(
+    connection: duckdb.DuckDBPyConnection, shape: TableShape, work: Path
+) -> WrittenFile | None:
+    """Write what became of each key that changed, from the table ``change``; None if none did."""
+    told = changes_shape(shape)
+    named = [f"k{n} AS {identifier(name)}" for n, name in enumerate(told.key)]
+    names = ", ".join([*named, f"change AS {identifier(told.columns[-2].name)}", "meta_ts"])
+    rows = fetch(connection, "SELECT count(*) FROM change WHERE change <> 'unchanged'")[0][0]
+    if not rows:
+        return None
+    query = f"SELECT {names} FROM change WHERE change <> 'unchanged'"
+    return write_file(connection, query, told, work / "changes.parquet", rows=rows)
 
 
 def write_file(

@@ -68,7 +68,7 @@ class LoadRecord:
     reason: str = ""
     """Why it was a snapshot though changes were asked for; empty where nothing is to be said."""
     counts: ChangeCounts | None = None
-    """What became of the keys; None for a snapshot in place of another."""
+    """What became of the keys; None where a snapshot has another key than before."""
     schema_changes: tuple[ShapeChange, ...] = ()
     gap: Gap | None = None
     restored_from: int | None = None
@@ -136,6 +136,6 @@ class LoadResult:
     reason: str = ""
     """Why a snapshot was taken in place of an increment, or why nothing was done."""
     counts: ChangeCounts | None = None
-    """What became of the keys; None for a snapshot in place of another."""
+    """What became of the keys; None where a snapshot has another key than before."""
     schema_changes: tuple[ShapeChange, ...] = ()
     gap: Gap | None = None

@@ -15,6 +15,7 @@ from dap_pipeline.lake.accumulating import Accumulating, accumulate, accumulatin
 from dap_pipeline.lake.changes_table import with_load
 from dap_pipeline.lake.clustering import cluster, worth_clustering
 from dap_pipeline.lake.columns import TableShape, shape_of
+from dap_pipeline.lake.comparing import Compared, cannot_compare, compare
 from dap_pipeline.lake.evolution import ShapeChange, merged_shape
 from dap_pipeline.lake.fetching import Fetcher, Workshop
 from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
@@ -132,11 +133,8 @@ class VersionMaker:
             rows = sum(file.rows for file in loading.base) - gone + came
             self._check(loading, LoadKind.INCREMENTAL, merged.added, rows, options)
             made = Made(merged.added, rows, merged.removed, None, merged.counts)
-            if merged.changes is None or loading.task.before is None:
-                return made
-            load = self.new_load(loading, made)
-            told = with_load(merged.changes, loading.target, load, options)
-            return replace(made, changes=told)
+            told = None if loading.task.before is None else merged.changes
+            return self._with_changes(made, told, loading, options)
 
     def _whole(
         self, loading: Loading, tidy: Sequence[WrittenFile], work: Path, options: RewriteOptions
@@ -145,10 +143,44 @@ class VersionMaker:
         rows = sum(file.rows for file in tidy)
         # Before they are put in order, since that makes repeated keys one.
         self._check(loading, LoadKind.SNAPSHOT, tidy, rows, options)
+        compared = self._compared(loading, tidy, work, options)
         if worth_clustering(tidy, loading.target):
             tidy = cluster(tidy, loading.target, work=work, options=options)
-        is_first = loading.task.before is None
-        return Made(tidy, rows, None, None, ChangeCounts(rows, 0, 0, 0) if is_first else None)
+        if loading.task.before is None:
+            return Made(tidy, rows, None, None, ChangeCounts(rows, 0, 0, 0))
+        if compared is None:
+            return Made(tidy, rows, None, None, None)
+        made = Made(tidy, rows, None, None, compared.counts)
+        return self._with_changes(made, compared.changes, loading, options)
+
+    def _compared(
+        self, loading: Loading, tidy: Sequence[WrittenFile], work: Path, options: RewriteOptions
+    ) -> Compared | None:
+        """Find out what a snapshot changed; None where there is nothing to compare it with."""
+        before = loading.task.before
+        if before is None:
+            return None
+        reason = cannot_compare(before.shape, loading.target, remasked=loading.remasked)
+        if reason:
+            _LOG.warning("%s: it is not known what the snapshot changed: %s", before.name, reason)
+            return None
+        return compare(
+            [file.path for file in loading.base],
+            [file.path for file in tidy],
+            shape=loading.target,
+            at=loading.answer.at,
+            work=work,
+            options=options,
+        )
+
+    def _with_changes(
+        self, made: Made, changes: WrittenFile | None, loading: Loading, options: RewriteOptions
+    ) -> Made:
+        """Add the file of what the load changed."""
+        if changes is None:
+            return made
+        load = self.new_load(loading, made)
+        return replace(made, changes=with_load(changes, loading.target, load, options))
 
     def _check(
         self,

@@ -56,7 +56,7 @@ _LOAD = (
     _Field("rows", "BIGINT NOT NULL", "Rows of the whole table after the load."),
     _Field("mode", "VARCHAR NOT NULL", "What was asked for: snapshot, incremental or auto."),
     _Field("reason", "VARCHAR NOT NULL", "Why it was a snapshot though changes were asked for."),
-    _Field("inserted", "BIGINT", "Keys that are new; NULL for a snapshot in place of another."),
+    _Field("inserted", "BIGINT", "Keys that are new; NULL where the key changed."),
     _Field("updated", "BIGINT", "Keys whose row changed."),
     _Field("deleted", "BIGINT", "Keys that are gone."),
     _Field("unchanged", "BIGINT", "Records that changed nothing, as they were there already."),

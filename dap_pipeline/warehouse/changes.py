@@ -1,4 +1,4 @@
-"""The views of what increments changed: one for each table, and ``dap.changes`` over all."""
+"""The views of what loads changed: one for each table, and ``dap.changes`` over all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIX = "_changes"
 """Ends the name of the schema that has the changes of a namespace's tables."""
 
 _ALL = "dap.changes"
-_ABOUT_ALL = "What increments inserted, updated and deleted in all tables, by key."
+_ABOUT_ALL = "What loads inserted, updated and deleted in all tables, by key."
 _COLUMNS = {
     "namespace": ("VARCHAR", "Namespace of the table, which is its schema here."),
     "table_name": ("VARCHAR", "Name of the table."),
