@@ -95,7 +95,12 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         Path("data"),
-        description="Folder of lake, warehouse, staging, limiter and refreshed catalogue.",
+        description="Folder of lake, warehouse, staging and refreshed catalogue.",
+    )
+    shared_dir: Path | None = Field(
+        None,
+        description="Folder of what all runs of a user on a machine share, whatever their data "
+        "folder: the calls of the last minute, and the connections. Else the user's state folder.",
     )
     source_format: SourceFormat = Field(
         SourceFormat.PARQUET, description="Format in which tables are fetched for the lake."
@@ -106,7 +111,7 @@ class Settings(BaseSettings):
     )
     parallel_tables: PositiveInt = Field(10, description="Tables in flight at the same time.")
     connections: PositiveInt = Field(
-        16, description="Downloads at the same time from one host, over all tables of a process."
+        16, description="Downloads at the same time, over all tables of all runs of the machine."
     )
     job_timeout: PositiveFloat = Field(
         21_600.0, description="Seconds that one DAP job may take before the table fails."

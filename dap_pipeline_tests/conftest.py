@@ -25,6 +25,14 @@ _OFFICIAL_CLIENT = Path(__file__).parent / "official-client.txt"
 _FOLDER = Path(__file__).parent.parent / ".venv-official"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the tests, and what they start, out of the user's state folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
     config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, rows_per_part=25)

@@ -39,6 +39,7 @@ from dap_pipeline.dap.models import (
     parse_instant,
 )
 from dap_pipeline.dap.raw import RawFetcher
+from dap_pipeline.dap.shared import shared_folder
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import InvalidQueryError, StorageError
 from dap_pipeline.settings import Settings, Verify
@@ -180,6 +181,7 @@ def _raw_fetcher(client: DapClient, settings: Settings, output: Path) -> Iterato
         connections=settings.connections,
         verify=settings.verify,
         patience=client.patience,
+        shared=shared_folder(settings),
     )
     runner = JobRunner(client, JobPace.from_settings(settings))
     locks = settings.data_dir.absolute() / "locks"

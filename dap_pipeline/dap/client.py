@@ -34,6 +34,7 @@ from dap_pipeline.dap.models import (
     parse_job,
 )
 from dap_pipeline.dap.patience import Patience, Tries
+from dap_pipeline.dap.shared import shared_folder
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
     DapPipelineError,
@@ -94,7 +95,7 @@ class DapClient:
         credentials = Credentials.from_settings(settings)
         http = Http(settings.api_url, idle_timeout=settings.idle_timeout)
         limiter = Limiter(
-            settings.data_dir.absolute() / "limits.sqlite",
+            shared_folder(settings) / "limits.sqlite",
             limits_of(settings),
             scope=f"{credentials.client_id}@{host_of(http.base_url)}",
             count=settings.limits_count,

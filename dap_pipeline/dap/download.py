@@ -23,6 +23,7 @@ from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.shared import SharedPlaces
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes, discard, transfer
 from dap_pipeline.dap.verify import verify_magic, verify_whole
@@ -66,13 +67,31 @@ class _Order:
 
 
 class Downloader:
-    """Downloads for any number of tables over a bounded number of connections."""
+    """Downloads for any number of tables over a bounded number of connections.
 
-    def __init__(self, http: Http, *, connections: int, verify: Verify, patience: Patience) -> None:
+    Args:
+        http: opens the connections.
+        connections: how many at the same time.
+        verify: how closely files are looked at.
+        patience: how long a failing download is tried.
+        shared: folder of the processes that have so many connections together.
+    """
+
+    def __init__(
+        self,
+        http: Http,
+        *,
+        connections: int,
+        verify: Verify,
+        patience: Patience,
+        shared: Path | None = None,
+    ) -> None:
         self._http = http
         self._verify = verify
         self._patience = patience
-        self._connections = Places(connections)
+        self._connections: Places | SharedPlaces = Places(connections)
+        if shared is not None:
+            self._connections = SharedPlaces(shared / "connections", connections)
         self._threads = 2 * connections
         self._workers = Workers(self._threads, "download")
         # Few threads of their own: each that has ever decoded Parquet keeps memory for the next.

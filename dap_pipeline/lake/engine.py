@@ -17,6 +17,7 @@ from dap_pipeline.dap.many import ManyResult, for_each
 from dap_pipeline.dap.models import TableName, VersionedSchema
 from dap_pipeline.dap.progress import Listener, silent
 from dap_pipeline.dap.schema_book import SchemaBook
+from dap_pipeline.dap.shared import is_loopback, shared_folder
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import UnknownTableError
 from dap_pipeline.lake.fetching import Fetcher, Workshop
@@ -32,8 +33,6 @@ from dap_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
 
 class Engine:
     """One DAP service, one lake, and the way between them."""
@@ -47,6 +46,7 @@ class Engine:
             connections=settings.connections,
             verify=settings.verify,
             patience=self.client.patience,
+            shared=shared_folder(settings),
         )
         self.schemas = SchemaBook(self.client, settings.data_dir.absolute() / "schemas")
         self.lake = Lake(settings.lake_dir)
@@ -209,5 +209,6 @@ class Engine:
 
 def origin_of(api_url: str) -> str:
     """Name the service whose data a lake holds; the embedded one's port changes from run to run."""
-    parts = urlsplit(api_url)
-    return "loopback" if parts.hostname in _LOOPBACK else parts.netloc.rpartition("@")[2].lower()
+    if is_loopback(api_url):
+        return "loopback"
+    return urlsplit(api_url).netloc.rpartition("@")[2].lower()

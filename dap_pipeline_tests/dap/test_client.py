@@ -338,7 +338,7 @@ def test_the_settings_make_a_client(tmp_path: Path) -> None:
         api_url="https://user:word@dap.example/",
         client_id="us#1",
         client_secret="s",
-        data_dir=tmp_path,
+        shared_dir=tmp_path,
         retry_seconds=7.0,
     )
     client = DapClient.from_settings(settings)
