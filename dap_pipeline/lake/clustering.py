@@ -16,12 +16,12 @@ from dap_pipeline.lake.merging import merge
 from dap_pipeline.lake.merging_layout import FILE_BYTES
 from dap_pipeline.lake.rewrite import WrittenFile
 
-CLUSTER_BYTES = 4 * FILE_BYTES
-"""A table of fewer bytes is written anew in a few seconds, in whatever order it is."""
+CLUSTER_BYTES = 2 * FILE_BYTES
+"""From here on it pays after two to four refreshes, as BENCHMARKS.md shows."""
 
 
 def worth_clustering(files: Sequence[WrittenFile], shape: TableShape) -> bool:
-    """Tell whether a snapshot's files are many and have overlapping ranges of keys.
+    """Tell whether a snapshot's files have overlapping ranges of keys, or one is much too large.
 
     Keys that are UUIDs tell nothing of their age: in their order, recent rows lie everywhere.
     """
@@ -30,6 +30,9 @@ def worth_clustering(files: Sequence[WrittenFile], shape: TableShape) -> bool:
     first = shape.column(shape.key[0])
     if first.duckdb_type == "VARCHAR":
         return False
+    # A part of DAP's may have any size, and a file is written anew as a whole.
+    if any(file.bytes > CLUSTER_BYTES for file in files):
+        return True
     return any(len(group) > 1 for group in overlapping(list(files), first.name))
 
 

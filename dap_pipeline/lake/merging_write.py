@@ -33,8 +33,7 @@ CHANGE = Column(
 
 # A longer text is no use as a bound, and cut it would be a wrong one.
 _LONGEST_BOUND = 64
-# So many groups take less time to read the increment each by itself than to read it once, keep what
-# it brings and read that.
+# So many groups take less time to read the increment, each by itself, than sorting it takes.
 _FEW = 4
 # Stands beside the columns of a table, which have no such names.
 _SLOT = "__slot"
@@ -68,11 +67,14 @@ class Writer:
             LakeError: a file has other rows or columns than it should.
         """
         self._place()
-        brought = f"({self._brought()})"
-        if sum(group.placed > 0 for group in self.layout.groups) > _FEW:
-            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE brought AS {brought}")
-            brought = "brought"
-        return [self._write_group(slot, brought) for slot in self._wanted()]
+        brought, routed = f"({self._brought()})", self.work / "routed.parquet"
+        try:
+            if sum(group.placed > 0 for group in self.layout.groups) > _FEW:
+                self._route(routed)
+                brought = _relation(routed)
+            return [self._write_group(slot, brought) for slot in self._wanted()]
+        finally:
+            routed.unlink(missing_ok=True)
 
     def _wanted(self) -> list[int]:
         """Choose the groups that have rows; a table without any rows has one file all the same."""
@@ -109,6 +111,11 @@ class Writer:
             f" {ROW} AS __place FROM {each.relation}) JOIN placed USING (__origin, __place)"
             for each in self.records.files
         )
+
+    def _route(self, target: Path) -> None:
+        """Sort what the increment brings by its slots, so that each group reads its own only."""
+        query = f"{self._brought()} ORDER BY {_SLOT}"
+        _copy_within_memory(self.connection, query, target, "lz4")
 
     def _write_group(self, slot: int, brought: str) -> WrittenFile:
         group = self.layout.groups[slot]
@@ -165,7 +172,7 @@ def write_file(
     Raises:
         LakeError: the file has other rows or columns.
     """
-    written = _copy_within_memory(connection, query, target)
+    written = _copy_within_memory(connection, query, target, "zstd")
     footer = verified_footer(target, shape)
     if not written == footer.rows == rows:
         raise LakeError(
@@ -176,19 +183,27 @@ def write_file(
     return described(connection, target, shape, rows)
 
 
-def _copy_within_memory(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> int:
+def _copy_within_memory(
+    connection: duckdb.DuckDBPyConnection, query: str, target: Path, compression: str
+) -> int:
     private_file(target)
     try:
-        return _copy(connection, query, target, "16MB")
+        return _copy(connection, query, target, compression, "16MB")
     except duckdb.OutOfMemoryException:
         # Rows of very long texts: one thread and small row groups take the least memory.
         connection.execute("SET threads = 1")
-        return _copy(connection, query, target, "2MB")
+        return _copy(connection, query, target, compression, "2MB")
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, row_group: str) -> int:
+def _copy(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    target: Path,
+    compression: str,
+    row_group: str,
+) -> int:
     options = (
-        "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,"
+        f"FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false,"
         f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
     )
     copied = fetch(connection, f"COPY ({query}) TO {literal(str(target))} ({options})")
