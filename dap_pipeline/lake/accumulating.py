@@ -116,7 +116,9 @@ class _Adding:
             if not files:
                 return Merged((), (), None, ChangeCounts(0, 0, 0, 0))
             read_records(connection, records)
-            days = [day_of(file.path, self.how.day_column) or NO_DAY for file in base]
+            found_days = [day_of(file.path, self.how.day_column) for file in base]
+            # The day 0 is one like any other.
+            days = [NO_DAY if day is None else day for day in found_days]
             near = set(candidates(connection, base, records)) & _near(connection, days)
             compare_with_base(connection, base, sorted(near), records)
             planned = plan(connection, days)

@@ -4,7 +4,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -181,3 +183,32 @@ def test_only_the_web_logs_accumulate() -> None:
     assert accumulating(TableName("canvas_logs", "web_logs"), LOGS) is WEB_LOGS
     assert accumulating(TableName("canvas", "users"), LOGS) is None
     assert accumulating(TableName("canvas_logs", "web_logs"), shape({"n": INT64})) is None
+
+
+@pytest.mark.slow
+def test_logs_much_larger_than_the_memory_are_added(tmp_path: Path) -> None:
+    url = "repeat(md5(id::VARCHAR) || md5((id + 1)::VARCHAR), 8)"
+    instant = f"make_timestamptz((id % 3 * {DAY} + id % {DAY}) * 1000000)"
+    source = (
+        f"SELECT id::VARCHAR AS id, {instant} AS timestamp, {url} AS url,"
+        " make_timestamptz(0) AS meta_ts FROM range({}, {}) r(id) ORDER BY hash(id)"
+    )
+    logs = Logs(tmp_path, LOGS, memory="120MB")
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for number, span in enumerate([(0, 400_000), (300_000, 700_000)]):
+            path = tmp_path / f"{number}.parquet"
+            query = f"COPY ({source.format(*span)}) TO '{path}' (ROW_GROUP_SIZE 16384)"
+            connection.execute(query).fetchall()
+    first = logs.add([tmp_path / "0.parquet"])
+    second = logs.add([tmp_path / "1.parquet"])
+    assert counted(first)["inserted"] == 400_000
+    assert counted(second) == {
+        "inserted": 300_000,
+        "updated": 0,
+        "deleted": 0,
+        "unchanged": 100_000,
+    }
+    assert sum(file.rows for file in logs.files) == 700_000
+    days = [day_of(file.path, "timestamp") for file in logs.files]
+    assert set(days) == {0, 1, 2}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "points": st.none()
     | st.sampled_from([0.0, -0.0, 1.5, float("inf"), float("-inf"), float("nan")]),
     "slot": st.none() | TEXTS,
+    "more": st.none() | st.integers(-9, 9),
     "meta_ts": st.integers(0, 12).map(at),
 }
 
@@ -48,34 +50,50 @@ def _rows(table: TableShape, action: bool) -> st.SearchStrategy[list[Row]]:
     return st.lists(row, max_size=25, unique_by=lambda row: tuple(row[n] for n in table.key))
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One increment: its records, by parts, and the columns of the table from then on."""
+
+    shape: TableShape
+    parts: list[list[Row]]
+
+
+def _version(table: TableShape, number: int) -> TableShape:
+    """Add a column in version 1, and widen it in version 2."""
+    if not number:
+        return table
+    more = shape({"more": INT32 if number == 1 else INT64}).column("more")
+    return replace(table, columns=(*table.columns[:-1], more, table.columns[-1]))
+
+
 @st.composite
-def _histories(draw: st.DrawFn) -> tuple[TableShape, list[Row], list[list[list[Row]]]]:
+def _histories(draw: st.DrawFn) -> tuple[TableShape, list[Row], list[_Step]]:
     table = draw(st.sampled_from([OF_INTEGERS, OF_TEXTS, COMPOSITE, WITH_TAKEN_NAMES]))
-    increments = st.lists(_rows(table, action=True), min_size=1, max_size=2)
-    return (
-        table,
-        draw(_rows(table, action=False)),
-        draw(st.lists(increments, min_size=1, max_size=4)),
-    )
+    steps = []
+    for number in sorted(draw(st.lists(st.integers(0, 2), min_size=1, max_size=4))):
+        now = _version(table, number)
+        parts = draw(st.lists(_rows(now, action=True), min_size=1, max_size=2))
+        steps.append(_Step(now, parts))
+    return table, draw(_rows(table, action=False)), steps
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_histories(), st.integers(1, 30), st.sampled_from([700, 1_500, 4_000, 64 << 20]))
 def test_a_table_follows_its_increments(
-    history: tuple[TableShape, list[Row], list[list[list[Row]]]], per_file: int, file_bytes: int
+    history: tuple[TableShape, list[Row], list[_Step]], per_file: int, file_bytes: int
 ) -> None:
-    shape_, rows, increments = history
+    shape_, rows, steps = history
     with tempfile.TemporaryDirectory() as folder:
         table = Table(Path(folder), shape_, file_bytes=file_bytes)
         table.begin(rows, per_file)
-        for number, parts in enumerate(increments):
+        for number, step in enumerate(steps):
             paths = [
-                increment(Path(folder) / f"{number}-{part}.parquet", shape_, records)
-                for part, records in enumerate(parts)
+                increment(Path(folder) / f"{number}-{part}.parquet", step.shape, records)
+                for part, records in enumerate(step.parts)
             ]
             before = dict(table.truth)
-            counts = table.apply([record for records in parts for record in records])
-            merged = table.merge(paths)
+            counts = table.apply([record for records in step.parts for record in records])
+            merged = table.merge(paths, step.shape)
             assert counted(merged) == counts
             table.check()
             _check_changes(merged, before, table)
