@@ -24,7 +24,7 @@ from benchmarks.harness import (
 from benchmarks.increments_data import Base, make_base, make_increment
 from benchmarks.lake_parts import shape
 from dap_pipeline.lake.duck import RewriteOptions, connect
-from dap_pipeline.lake.merging import BaseFile, Merged, merge
+from dap_pipeline.lake.merging.merge import BaseFile, Merged, merge
 from dap_pipeline.lake.sql import literal, literals
 
 _MEMORY, _THREADS = "1GB", 2

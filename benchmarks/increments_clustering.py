@@ -10,11 +10,11 @@ from benchmarks.harness import Bench, Figure, Measured, Row, Taken, row
 from benchmarks.increments import merge_once
 from benchmarks.increments_data import Base, make_base, make_increment
 from benchmarks.lake_parts import shape
-from dap_pipeline.lake.clustering import cluster
 from dap_pipeline.lake.duck import RewriteOptions, connect
-from dap_pipeline.lake.merging import BaseFile
-from dap_pipeline.lake.merging_write import write_file
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.clustering import cluster
+from dap_pipeline.lake.merging.merge import BaseFile
+from dap_pipeline.lake.merging.write import write_file
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import literals
 
 _SHARE = 0.001

@@ -9,9 +9,9 @@ import duckdb
 
 from benchmarks.lake_parts import make_parts, shape
 from dap_pipeline.lake.duck import RewriteOptions
-from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.merging.merge import BaseFile
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewrite import rewrite
+from dap_pipeline.lake.rewriting.rewrite import rewrite
 from dap_pipeline.lake.sql import literal, literals
 from dap_pipeline.settings import SourceFormat
 

@@ -19,7 +19,7 @@ from benchmarks.lake_parts import TABLE, make_parts
 from dap_pipeline.dap.models import TableName, VersionedSchema
 from dap_pipeline.lake.columns import shape_of
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewrite import RewriteOptions, rewrite
+from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, rewrite
 from dap_pipeline.lake.sql import literals
 from dap_pipeline.lake.tables import Lake, NewLoad
 from dap_pipeline.settings import SourceFormat

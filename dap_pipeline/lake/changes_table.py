@@ -29,12 +29,12 @@ from dap_pipeline.lake.columns import Column, Section, TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, METADATA_KEY, NewLoad
 from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.folders import make_files_private, storage_errors
-from dap_pipeline.lake.merging import BaseFile, changes_shape
-from dap_pipeline.lake.merging_write import private_file
+from dap_pipeline.lake.merging.merge import BaseFile, changes_shape
+from dap_pipeline.lake.merging.write import private_file
 from dap_pipeline.lake.moving import Moved, stem_of
 from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, create, open_table, replace
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import identifier, literal, literals
 from dap_pipeline.lake.verify import arrow_type, verified_footer
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from dap_pipeline.lake.evolution import ShapeChange, What
-from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.records import Gap, LoadKind, LoadMode, LoadRecord
 
 LOG_FOLDER = "_delta_log"

@@ -26,7 +26,7 @@ from dap_pipeline.errors import DamagedObjectError, MisfitError
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.meter import Meter
 from dap_pipeline.lake.planning import Answer
-from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile, rewrite
+from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, WrittenFile, rewrite
 from dap_pipeline.settings import SourceFormat
 
 # Bytes of parts that become one file: large enough for good row groups, small enough that

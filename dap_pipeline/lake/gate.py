@@ -28,7 +28,7 @@ from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.keys_once import cells_without_value, overlapping, repeated_keys
 from dap_pipeline.lake.places import Places
 from dap_pipeline.lake.records import LoadKind, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.settings import Settings
 
 __all__ = ["GateRules", "check_before_commit", "check_contract"]

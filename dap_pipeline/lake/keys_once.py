@@ -11,8 +11,8 @@ import duckdb
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.duck import fetch
-from dap_pipeline.lake.merging_layout import BaseFile
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.layout import BaseFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import identifier, literal, literals
 
 _EXAMPLES = 3

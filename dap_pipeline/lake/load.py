@@ -21,10 +21,10 @@ from dap_pipeline.errors import (
     SchemaConflictError,
     StorageError,
 )
-from dap_pipeline.lake.accumulating import accumulating
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.fetching import Workshop
-from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.merging.accumulating import accumulating
+from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.meter import Meter
 from dap_pipeline.lake.planning import Demand, Planner, Task, UpToDate
 from dap_pipeline.lake.records import LoadMode, LoadResult, Outcome, PublishedTable

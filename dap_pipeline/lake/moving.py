@@ -14,7 +14,7 @@ from pathlib import Path
 from deltalake.exceptions import DeltaError
 
 from dap_pipeline.lake.folders import sync
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 
 @dataclass

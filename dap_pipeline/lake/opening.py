@@ -19,7 +19,7 @@ from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, load_record_at
-from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.merging.merge import BaseFile
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 
 # Readers of Delta tables pass over names that begin with an underscore.

@@ -11,7 +11,7 @@ from pathlib import Path
 from dap_pipeline.dap.models import TableName, format_instant
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.commits import Commit, NewLoad, commits
-from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.merging.merge import BaseFile
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 
 SEE_HISTORY = "See the versions with `dap-pipeline history`."

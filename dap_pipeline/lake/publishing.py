@@ -25,10 +25,10 @@ from dap_pipeline.lake.folders import (
     refused_by_storage,
     storage_errors,
 )
-from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.merging.merge import BaseFile
 from dap_pipeline.lake.moving import Moved, linked, moved_into, stem_of
 from dap_pipeline.lake.past import Restoring
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 CHANGES_FOLDER = "_changes"
 """Readers of Delta tables pass over names that begin with an underscore."""

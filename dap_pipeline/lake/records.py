@@ -13,7 +13,7 @@ from dap_pipeline.lake.columns import TableShape
 if TYPE_CHECKING:
     # They read and write Parquet, and need `LoadKind` for it.
     from dap_pipeline.lake.evolution import ShapeChange
-    from dap_pipeline.lake.merging import BaseFile, ChangeCounts
+    from dap_pipeline.lake.merging.merge import BaseFile, ChangeCounts
 
 
 class LoadMode(StrEnum):

@@ -30,7 +30,7 @@ from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, NewLoad, load_records
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.folders import storage_errors
-from dap_pipeline.lake.merging import BaseFile
+from dap_pipeline.lake.merging.merge import BaseFile
 from dap_pipeline.lake.opening import CHECKED_FILE, Opener, unreadable
 from dap_pipeline.lake.past import (
     Past,
@@ -42,7 +42,7 @@ from dap_pipeline.lake.past import (
 )
 from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, publish, publish_again
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 __all__ = ["Lake", "NewLoad"]
 

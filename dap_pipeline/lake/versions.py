@@ -11,20 +11,20 @@ from pathlib import Path
 from dap_pipeline.dap.schema_book import SchemaBook
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import SchemaConflictError
-from dap_pipeline.lake.accumulating import Accumulating, accumulate, accumulating
 from dap_pipeline.lake.changes_table import with_load
-from dap_pipeline.lake.clustering import cluster, worth_clustering
 from dap_pipeline.lake.columns import TableShape, shape_of
-from dap_pipeline.lake.comparing import Compared, cannot_compare, compare
 from dap_pipeline.lake.evolution import ShapeChange, merged_shape
 from dap_pipeline.lake.fetching import Fetcher, Workshop
 from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
 from dap_pipeline.lake.masking import Masking
-from dap_pipeline.lake.merging import BaseFile, ChangeCounts, Merged, merge
+from dap_pipeline.lake.merging.accumulating import Accumulating, accumulate, accumulating
+from dap_pipeline.lake.merging.clustering import cluster, worth_clustering
+from dap_pipeline.lake.merging.comparing import Compared, cannot_compare, compare
+from dap_pipeline.lake.merging.merge import BaseFile, ChangeCounts, Merged, merge
 from dap_pipeline.lake.meter import Meter
 from dap_pipeline.lake.planning import Answer, Demand, Task
 from dap_pipeline.lake.records import Gap, LoadKind, LoadMode, PublishedTable
-from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, WrittenFile
 from dap_pipeline.lake.tables import NewLoad
 
 _LOG = logging.getLogger(__name__)

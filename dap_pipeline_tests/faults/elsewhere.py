@@ -28,7 +28,7 @@ ELSEWHERE = (
         "parts differ in their types, or in the order of their columns",
         "Casts each part on its own to the type of the schema.",
         (
-            "dap_pipeline_tests/lake/test_rewrite.py"
+            "dap_pipeline_tests/lake/rewriting/test_rewrite.py"
             "::test_parts_may_differ_in_types_and_order_of_columns",
         ),
     ),

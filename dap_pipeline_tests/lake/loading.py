@@ -10,7 +10,7 @@ from typing import Any
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.records import LoadKind, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.tables import Lake, NewLoad
 
 from .making import STRING, rewritten, rows_of, shape, write_jsonl

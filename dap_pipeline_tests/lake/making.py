@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from dap_pipeline.dap.models import VersionedSchema
 from dap_pipeline.lake.columns import TableShape, shape_of
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile, rewrite
+from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, WrittenFile, rewrite
 from dap_pipeline.settings import SourceFormat
 
 INT64 = {"type": "integer", "format": "int64"}

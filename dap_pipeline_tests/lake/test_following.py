@@ -17,7 +17,7 @@ from dap_pipeline.errors import (
 )
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.evolution import What
-from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox

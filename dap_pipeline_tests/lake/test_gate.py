@@ -19,7 +19,7 @@ from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contrac
 from dap_pipeline.lake.keys_once import overlapping, repeated_keys
 from dap_pipeline.lake.places import Places
 from dap_pipeline.lake.records import LoadKind, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.settings import load_settings
 

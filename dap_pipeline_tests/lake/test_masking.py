@@ -17,7 +17,7 @@ from dap_pipeline.lake.columns import Mask, TableShape, shape_of
 from dap_pipeline.lake.mask_rules import Action, parse_rules, people_rules
 from dap_pipeline.lake.masking import Masking
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewrite import RewriteOptions, WrittenFile, rewrite
+from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, WrittenFile, rewrite
 from dap_pipeline.settings import SourceFormat, load_settings
 
 from .making import (

@@ -17,7 +17,7 @@ import pytest
 from dap_pipeline.dap.progress import Progress, Stage
 from dap_pipeline.errors import ConcurrentLoadError
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode, LoadResult, Outcome
 from dap_pipeline.sandbox.serve import RunningSandbox
 

@@ -11,7 +11,7 @@ import pytest
 
 from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.merging import ChangeCounts
+from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.sandbox.life import Bump

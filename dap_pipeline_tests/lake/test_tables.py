@@ -25,7 +25,7 @@ from dap_pipeline.errors import (
     StorageError,
 )
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import literals
 from dap_pipeline.lake.tables import Lake
 

@@ -12,7 +12,7 @@ import duckdb
 from dap_pipeline.dap.models import TableName, VersionedSchema
 from dap_pipeline.lake.columns import TableShape, shape_of
 from dap_pipeline.lake.records import LoadKind, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import identifier
 from dap_pipeline.lake.tables import Lake, NewLoad
 

@@ -19,7 +19,7 @@ from dap_pipeline.lake.contract import Contracts
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.places import Places
 from dap_pipeline.lake.records import LoadKind, PublishedTable
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import identifier, literal
 from dap_pipeline.lake.tables import Lake, NewLoad
 from dap_pipeline_tests.lake.making import INT64, STRING, object_of, shape

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from dap_pipeline.lake.columns import META_ACTION, TableShape
 from dap_pipeline.lake.duck import RewriteOptions
-from dap_pipeline.lake.merging import FILE_BYTES, BaseFile, Merged, merge
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.merge import FILE_BYTES, BaseFile, Merged, merge
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.verify import arrow_type
 from dap_pipeline_tests.lake.making import comparable
 

@@ -17,8 +17,7 @@ import pytest
 
 from dap_pipeline.errors import LakeError, StorageError
 from dap_pipeline.lake.duck import not_of_the_data
-
-from .making import (
+from dap_pipeline_tests.lake.making import (
     BOOLEAN,
     DATE,
     DOUBLE,

@@ -19,8 +19,8 @@ import duckdb
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.columns import META_ACTION, META_TS, Column, TableShape
 from dap_pipeline.lake.duck import fetch
-from dap_pipeline.lake.merging_layout import BaseFile, Touched
-from dap_pipeline.lake.merging_read import ROW, Source, make_table, sources
+from dap_pipeline.lake.merging.layout import BaseFile, Touched
+from dap_pipeline.lake.merging.read import ROW, Source, make_table, sources
 from dap_pipeline.lake.sql import identifier
 
 _DAY = 86_400_000_000

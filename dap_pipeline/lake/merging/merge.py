@@ -17,8 +17,8 @@ from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.duck import RewriteOptions, connect, not_of_the_data
 from dap_pipeline.lake.folders import make_private, storage_errors
-from dap_pipeline.lake.merging_layout import FILE_BYTES, BaseFile, Facts, Layout, lay_out
-from dap_pipeline.lake.merging_plan import (
+from dap_pipeline.lake.merging.layout import FILE_BYTES, BaseFile, Facts, Layout, lay_out
+from dap_pipeline.lake.merging.plan import (
     ChangeCounts,
     Plan,
     Records,
@@ -27,9 +27,9 @@ from dap_pipeline.lake.merging_plan import (
     plan,
     read_records,
 )
-from dap_pipeline.lake.merging_read import sources
-from dap_pipeline.lake.merging_write import Writer, changes_shape, write_changes
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.read import sources
+from dap_pipeline.lake.merging.write import Writer, changes_shape, write_changes
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 __all__ = ["FILE_BYTES", "BaseFile", "ChangeCounts", "Merged", "changes_shape", "merge"]
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dap_pipeline.lake.columns import TableShape
-from dap_pipeline.lake.merging import Merged, changes_shape
+from dap_pipeline.lake.merging.merge import Merged, changes_shape
 from dap_pipeline_tests.lake.making import DOUBLE, INT32, INT64, STRING, shape
-from dap_pipeline_tests.lake.merging import Row, Table, at, counted, increment
+from dap_pipeline_tests.lake.merging.tables import Row, Table, at, counted, increment
 
 OF_INTEGERS = shape({"name": STRING, "points": DOUBLE})
 OF_TEXTS = shape({"name": STRING, "points": DOUBLE}, {"id": STRING})

@@ -19,9 +19,9 @@ from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.duck import RewriteOptions, fetch
-from dap_pipeline.lake.merging import Merged, merging, row_bytes, types_differ, write_merged
-from dap_pipeline.lake.merging_layout import FILE_BYTES, BaseFile, Facts, lay_out
-from dap_pipeline.lake.merging_plan import (
+from dap_pipeline.lake.merging.layout import FILE_BYTES, BaseFile, Facts, lay_out
+from dap_pipeline.lake.merging.merge import Merged, merging, row_bytes, types_differ, write_merged
+from dap_pipeline.lake.merging.plan import (
     NO_DAY,
     ChangeCounts,
     Records,
@@ -30,8 +30,8 @@ from dap_pipeline.lake.merging_plan import (
     plan,
     read_records,
 )
-from dap_pipeline.lake.merging_read import sources
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.read import sources
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 __all__ = ["WEB_LOGS", "Accumulating", "accumulate", "accumulating", "day_of"]
 

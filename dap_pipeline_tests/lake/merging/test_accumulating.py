@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dap_pipeline.dap.models import TableName
-from dap_pipeline.lake.accumulating import WEB_LOGS, accumulate, accumulating, day_of
-from dap_pipeline.lake.merging import Merged
+from dap_pipeline.lake.merging.accumulating import WEB_LOGS, accumulate, accumulating, day_of
+from dap_pipeline.lake.merging.merge import Merged
 from dap_pipeline_tests.lake.making import INSTANT, INT64, STRING, shape
-from dap_pipeline_tests.lake.merging import Row, Table, at, counted, increment, tidy
+from dap_pipeline_tests.lake.merging.tables import Row, Table, at, counted, increment, tidy
 
 LOGS = shape({"timestamp": INSTANT, "url": STRING}, {"id": STRING}, required=["timestamp"])
 DAY = 86_400

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import Column, Section, TableShape
-from dap_pipeline.lake.parts import Parts, misfit
-from dap_pipeline.lake.physical import Found, Physical, PhysicalMember
 from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.rewriting.parts import Parts, misfit
+from dap_pipeline.lake.rewriting.physical import Found, Physical, PhysicalMember
 from dap_pipeline.lake.sql import identifier, literals
 
 _SECTIONS = {section.value for section in Section}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
-from dap_pipeline.lake.physical import PARSED_JSON, Found, pointer
+from dap_pipeline.lake.rewriting.physical import PARSED_JSON, Found, pointer
 from dap_pipeline.lake.sql import identifier, literal
 
 _INTEGERS = {

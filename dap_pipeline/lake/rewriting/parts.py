@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dap_pipeline.errors import MisfitError
-from dap_pipeline.lake.casting import Caster
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import Column, Mask, Section, TableShape
 from dap_pipeline.lake.hashing import hashed
-from dap_pipeline.lake.physical import Found
 from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.rewriting.casting import Caster
+from dap_pipeline.lake.rewriting.physical import Found
 from dap_pipeline.lake.sql import identifier
 
 

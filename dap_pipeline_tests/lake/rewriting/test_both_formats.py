@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .making import (
+from dap_pipeline_tests.lake.making import (
     BOOLEAN,
     DATE,
     DOUBLE,

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dap_pipeline.errors import MisfitError
-from dap_pipeline.lake.inspecting import LONGEST_LINE
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.unpacking import unpack
-
-from .making import (
+from dap_pipeline.lake.rewriting.inspecting import LONGEST_LINE
+from dap_pipeline.lake.rewriting.unpacking import unpack
+from dap_pipeline_tests.lake.making import (
     BOOLEAN,
     DATE,
     DOUBLE,

@@ -15,11 +15,11 @@ import duckdb
 
 from dap_pipeline.lake.columns import META_TS, TableShape
 from dap_pipeline.lake.duck import RewriteOptions, fetch
-from dap_pipeline.lake.merging import merging
-from dap_pipeline.lake.merging_plan import ChangeCounts, Records
-from dap_pipeline.lake.merging_read import sources
-from dap_pipeline.lake.merging_write import write_changes
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.merge import merging
+from dap_pipeline.lake.merging.plan import ChangeCounts, Records
+from dap_pipeline.lake.merging.read import sources
+from dap_pipeline.lake.merging.write import write_changes
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import literal
 
 

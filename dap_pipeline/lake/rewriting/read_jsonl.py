@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import Column, Section, TableShape
-from dap_pipeline.lake.inspecting import LONGEST_LINE
-from dap_pipeline.lake.parts import Parts
-from dap_pipeline.lake.physical import (
+from dap_pipeline.lake.rewriting.inspecting import LONGEST_LINE
+from dap_pipeline.lake.rewriting.parts import Parts
+from dap_pipeline.lake.rewriting.physical import (
     PARSED_JSON,
     VARCHAR,
     Found,

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from dap_pipeline.errors import LakeError
-from dap_pipeline.lake.clustering import cluster, worth_clustering
 from dap_pipeline.lake.evolution import merged_shape
 from dap_pipeline.lake.keys_once import overlapping
-from dap_pipeline.lake.merging import BaseFile, Merged
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.clustering import cluster, worth_clustering
+from dap_pipeline.lake.merging.merge import BaseFile, Merged
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.verify import verified_footer
 from dap_pipeline_tests.lake.making import (
     DOUBLE,
@@ -29,7 +29,15 @@ from dap_pipeline_tests.lake.making import (
     object_of,
     shape,
 )
-from dap_pipeline_tests.lake.merging import Row, Table, at, base_file, counted, increment, tidy
+from dap_pipeline_tests.lake.merging.tables import (
+    Row,
+    Table,
+    at,
+    base_file,
+    counted,
+    increment,
+    tidy,
+)
 
 NAMES = shape({"name": STRING})
 

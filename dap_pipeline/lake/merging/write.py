@@ -13,11 +13,11 @@ from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
 from dap_pipeline.lake.duck import fetch
-from dap_pipeline.lake.merging_layout import BaseFile, Group, KeyValue, Layout
-from dap_pipeline.lake.merging_plan import Records
-from dap_pipeline.lake.merging_read import ROW, make_table, source
+from dap_pipeline.lake.merging.layout import BaseFile, Group, KeyValue, Layout
+from dap_pipeline.lake.merging.plan import Records
+from dap_pipeline.lake.merging.read import ROW, make_table, source
 from dap_pipeline.lake.naming import own_names
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import identifier, literal
 from dap_pipeline.lake.verify import verified_footer
 

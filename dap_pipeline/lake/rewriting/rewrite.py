@@ -18,18 +18,18 @@ import duckdb
 from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import META_ACTION, Column, Mask, TableShape
-from dap_pipeline.lake.counting import has_unknown_properties, nested_cells, tally
 from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
-from dap_pipeline.lake.exact_numbers import has_wide_decimals, with_exact_numbers
 from dap_pipeline.lake.folders import storage_errors
-from dap_pipeline.lake.inspecting import inspect_lines
-from dap_pipeline.lake.locating import locate
-from dap_pipeline.lake.parts import Parts, may_not_be_missing, misfit
-from dap_pipeline.lake.read_jsonl import jsonl_parts, lines_of
-from dap_pipeline.lake.read_parquet import count_rows, parquet_parts
 from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.rewriting.counting import has_unknown_properties, nested_cells, tally
+from dap_pipeline.lake.rewriting.exact_numbers import has_wide_decimals, with_exact_numbers
+from dap_pipeline.lake.rewriting.inspecting import inspect_lines
+from dap_pipeline.lake.rewriting.locating import locate
+from dap_pipeline.lake.rewriting.parts import Parts, may_not_be_missing, misfit
+from dap_pipeline.lake.rewriting.read_jsonl import jsonl_parts, lines_of
+from dap_pipeline.lake.rewriting.read_parquet import count_rows, parquet_parts
+from dap_pipeline.lake.rewriting.unpacking import unpack
 from dap_pipeline.lake.sql import identifier, literal
-from dap_pipeline.lake.unpacking import unpack
 from dap_pipeline.lake.verify import Footer, verified_footer
 from dap_pipeline.settings import SourceFormat
 

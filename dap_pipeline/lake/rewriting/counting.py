@@ -16,7 +16,7 @@ import duckdb
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
 from dap_pipeline.lake.columns import Mask, Section, TableShape
 from dap_pipeline.lake.duck import fetch
-from dap_pipeline.lake.physical import pointer
+from dap_pipeline.lake.rewriting.physical import pointer
 from dap_pipeline.lake.sql import identifier, literal, literals
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import TableShape
-from dap_pipeline.lake.inspecting import records
+from dap_pipeline.lake.rewriting.inspecting import records
 
 _DIGITS_OF_A_DOUBLE = 15
 

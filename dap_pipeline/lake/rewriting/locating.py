@@ -11,13 +11,20 @@ from pathlib import Path
 import duckdb
 
 from dap_pipeline.errors import MisfitError
-from dap_pipeline.lake.casting import Caster, as_parsed, as_text, elements_of, member_of, not_object
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import META_ACTION, Column, Section, TableShape
 from dap_pipeline.lake.duck import fetch
-from dap_pipeline.lake.parts import Parts, misfit
-from dap_pipeline.lake.physical import PARSED_JSON, Found
 from dap_pipeline.lake.records import LoadKind
+from dap_pipeline.lake.rewriting.casting import (
+    Caster,
+    as_parsed,
+    as_text,
+    elements_of,
+    member_of,
+    not_object,
+)
+from dap_pipeline.lake.rewriting.parts import Parts, misfit
+from dap_pipeline.lake.rewriting.physical import PARSED_JSON, Found
 
 # A column, the condition that a row is wrong in it, and what is wrong then.
 Suspect = tuple[Column, str, str]

@@ -12,7 +12,7 @@ from typing import Any
 from dap_pipeline.errors import MisfitError
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
 from dap_pipeline.lake.columns import Section, TableShape
-from dap_pipeline.lake.parts import misfit
+from dap_pipeline.lake.rewriting.parts import misfit
 
 LONGEST_LINE = 32 << 20
 """Bytes of a line that DuckDB can read here; each of its threads holds a buffer of that size."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import unpacked
 from dap_pipeline.errors import DamagedObjectError, MisfitError
-from dap_pipeline.lake.inspecting import LONGEST_LINE
+from dap_pipeline.lake.rewriting.inspecting import LONGEST_LINE
 
 
 def unpack(parts: Sequence[Path], folder: Path, threads: int) -> list[Path]:

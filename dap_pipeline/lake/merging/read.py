@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dap_pipeline.errors import LakeError, MisfitError
-from dap_pipeline.lake.casting import Caster
 from dap_pipeline.lake.columns import Column
-from dap_pipeline.lake.physical import Found, Physical, PhysicalMember
+from dap_pipeline.lake.rewriting.casting import Caster
+from dap_pipeline.lake.rewriting.physical import Found, Physical, PhysicalMember
 from dap_pipeline.lake.sql import identifier, literal, literals
 from dap_pipeline.lake.verify import arrow_type, without_nullability
 

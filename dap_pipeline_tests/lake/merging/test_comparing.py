@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dap_pipeline.lake.columns import Mask, TableShape
-from dap_pipeline.lake.comparing import cannot_compare, compare
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.merging_plan import ChangeCounts
+from dap_pipeline.lake.merging.comparing import cannot_compare, compare
+from dap_pipeline.lake.merging.plan import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode
 from dap_pipeline.sandbox.serve import RunningSandbox
+from dap_pipeline_tests.lake.following import USERS, Follower, rows_of, settings_for
+from dap_pipeline_tests.lake.making import INT64, STRING, shape
 
-from .following import USERS, Follower, rows_of, settings_for
-from .making import INT64, STRING, shape
-from .merging import at, tidy
+from .tables import at, tidy
 
 NOTICED = at(1_000)
 Rows = Mapping[tuple[int, str], int]

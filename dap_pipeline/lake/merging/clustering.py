@@ -12,9 +12,9 @@ from pathlib import Path
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.keys_once import overlapping
-from dap_pipeline.lake.merging import merge
-from dap_pipeline.lake.merging_layout import FILE_BYTES
-from dap_pipeline.lake.rewrite import WrittenFile
+from dap_pipeline.lake.merging.layout import FILE_BYTES
+from dap_pipeline.lake.merging.merge import merge
+from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 CLUSTER_BYTES = 2 * FILE_BYTES
 """From here on it pays after two to four refreshes, as BENCHMARKS.md shows."""

@@ -1,0 +1,1 @@
+"""Writes the parts of jobs as tidy Parquet: every value arrives, or the load fails and says why."""
