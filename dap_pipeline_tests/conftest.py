@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
@@ -20,6 +21,10 @@ from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
 
 from .sandbox import small_school
 from .sandbox.caller import Caller
+
+# No test fails since the machine is busy.
+hypothesis.settings.register_profile("without a clock", deadline=None)
+hypothesis.settings.load_profile("without a clock")
 
 _OFFICIAL_CLIENT = Path(__file__).parent / "official-client.txt"
 _FOLDER = Path(__file__).parent.parent / ".venv-official"
