@@ -80,10 +80,6 @@ BY_RHYTHM = FreshnessRules()
 """The rules of a school that sets none."""
 
 
-BY_RHYTHM = FreshnessRules()
-"""The rules without any setting."""
-
-
 @dataclass(frozen=True)
 class Freshness:
     """How fresh a published table is."""
