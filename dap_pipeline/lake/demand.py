@@ -23,6 +23,8 @@ class Demand:
     """None where any snapshot helps."""
     schema_version: int = 0
     """The oldest that helps, at that very instant."""
+    again: bool = False
+    """Whether the job that is published already helps, too: its files must be made anew."""
 
 
 def demand_of(error: DapError, watermark: datetime) -> Demand:

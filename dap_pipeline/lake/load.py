@@ -23,6 +23,7 @@ from dap_pipeline.errors import (
 )
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.fetching import Workshop
+from dap_pipeline.lake.harm import lost_files, snapshot_in_place_of
 from dap_pipeline.lake.merging.accumulating import accumulating
 from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.meter import Meter
@@ -119,8 +120,8 @@ class TableLoader:
         before = self._lake.table(name)
         checks = 0 if before is None else self._lake.quiet_checks(name, before.load.at)
         remasked = () if before is None else self._remasked(before, mode)
-        if remasked and demand is None and before is not None:
-            demand = Demand("; ".join(remasked), before.load.at)
+        if before is not None and demand is None:
+            demand = self._demanded(before, mode, remasked)
         task = Task(name, mode, before, checks, demand)
         with meter.timing("waiting"):
             answer = self._planner.ask(task, listener=meter.listener, stop=stop)
@@ -149,6 +150,16 @@ class TableLoader:
             if shape.is_masked:
                 self._staging.clear(name)
             raise
+
+    def _demanded(
+        self, before: PublishedTable, mode: LoadMode, remasked: tuple[str, ...]
+    ) -> Demand | None:
+        """Demand a snapshot where the published rows or files must not stay as they are."""
+        if remasked:
+            load = before.load
+            return Demand("; ".join(remasked), load.at, load.schema_version, again=True)
+        lost = lost_files(before)
+        return snapshot_in_place_of(before, mode, lost) if lost else None
 
     def _remasked(self, before: PublishedTable, mode: LoadMode) -> tuple[str, ...]:
         """Say how the published rows are masked otherwise than the settings want.

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from dap_pipeline.dap.schema_book import SchemaBook
 from dap_pipeline.dap.stopping import Stop
-from dap_pipeline.errors import SchemaConflictError
+from dap_pipeline.errors import LakeError, SchemaConflictError
 from dap_pipeline.lake.changes_table import with_load
 from dap_pipeline.lake.columns import TableShape, shape_of
 from dap_pipeline.lake.evolution import ShapeChange, merged_shape
 from dap_pipeline.lake.fetching import Fetcher, Workshop
 from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
+from dap_pipeline.lake.harm import UNREADABLE, snapshot_in_place_of
 from dap_pipeline.lake.masking import Masking
 from dap_pipeline.lake.merging.accumulating import Accumulating, accumulate, accumulating
 from dap_pipeline.lake.merging.clustering import cluster, worth_clustering
-from dap_pipeline.lake.merging.comparing import Compared, cannot_compare, compare
+from dap_pipeline.lake.merging.comparing import Compared, can_be_read, cannot_compare, compare
 from dap_pipeline.lake.merging.merge import BaseFile, ChangeCounts, Merged, merge
 from dap_pipeline.lake.meter import Meter
 from dap_pipeline.lake.planning import Answer, Demand, Task
@@ -28,6 +29,7 @@ from dap_pipeline.lake.rewriting.rewrite import RewriteOptions, WrittenFile
 from dap_pipeline.lake.tables import NewLoad
 
 _LOG = logging.getLogger(__name__)
+_UNKNOWN = "%s: it is not known what the snapshot changed: %s"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class VersionMaker:
             how = accumulating(loading.task.name, loading.target)
             if how is None and loading.answer.kind is LoadKind.SNAPSHOT:
                 return self._whole(loading, tidy, work, options)
-            merged = _merged(loading, how, tidy, work, options)
+            merged = _merged_or_refused(loading, how, tidy, work, options)
             gone, came = (sum(f.rows for f in files) for files in (merged.removed, merged.added))
             rows = sum(file.rows for file in loading.base) - gone + came
             self._check(loading, LoadKind.INCREMENTAL, merged.added, rows, options)
@@ -162,16 +164,19 @@ class VersionMaker:
             return None
         reason = cannot_compare(before.shape, loading.target, remasked=loading.remasked)
         if reason:
-            _LOG.warning("%s: it is not known what the snapshot changed: %s", before.name, reason)
+            _LOG.warning(_UNKNOWN, before.name, reason)
             return None
-        return compare(
-            [file.path for file in loading.base],
-            [file.path for file in tidy],
-            shape=loading.target,
-            at=loading.answer.at,
-            work=work,
-            options=options,
-        )
+        published = [file.path for file in loading.base]
+        new = [file.path for file in tidy]
+        shape, at = loading.target, loading.answer.at
+        try:
+            return compare(published, new, shape=shape, at=at, work=work, options=options)
+        except LakeError:
+            # A snapshot is the way out of a version that is damaged or lost.
+            if can_be_read(published, shape, options):
+                raise
+            _LOG.warning(_UNKNOWN, before.name, UNREADABLE)
+            return None
 
     def _with_changes(
         self, made: Made, changes: WrittenFile | None, loading: Loading, options: RewriteOptions
@@ -221,8 +226,10 @@ class VersionMaker:
             lineage=lineage,
             snapshot_at=None if before is None else before.snapshot_at,
         )
-        # The job may be the published one: by other masks, it has another content.
-        return replace(load, lineage=load.version) if loading.remasked else load
+        demand = loading.task.demand
+        # The job may be the published one, which would be taken for applied already.
+        again = demand is not None and demand.again
+        return replace(load, lineage=load.version) if again else load
 
     def _watermark(self, loading: Loading, before: PublishedTable) -> datetime:
         """Give the instant of the new version; an increment never sets it back."""
@@ -238,6 +245,25 @@ class VersionMaker:
             return None
         kept_from = loading.answer.at - self._options.log_retention
         return Gap(before.load.at, kept_from) if before.load.at < kept_from else None
+
+
+def _merged_or_refused(
+    loading: Loading,
+    how: Accumulating | None,
+    tidy: Sequence[WrittenFile],
+    work: Path,
+    options: RewriteOptions,
+) -> Merged:
+    """Merge; where that fails since the published files are damaged, tell what helps."""
+    try:
+        return _merged(loading, how, tidy, work, options)
+    except LakeError as error:
+        task, published = loading.task, [file.path for file in loading.base]
+        if task.before is None or can_be_read(published, loading.base_shape, options):
+            raise
+        raise SnapshotNeededError(
+            snapshot_in_place_of(task.before, task.mode, UNREADABLE)
+        ) from error
 
 
 def _merged(

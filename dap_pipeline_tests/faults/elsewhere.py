@@ -40,6 +40,26 @@ ELSEWHERE = (
     ),
     Proof(
         CRASHES,
+        "published files are gone, cut short or damaged",
+        "A load by snapshot or `auto` brings them back, though DAP has nothing new; increments "
+        "alone are refused. Damage that leaves a file its size is seen once changes meet it, or "
+        "by a reader.",
+        (
+            "dap_pipeline_tests/lake/test_harm.py"
+            "::test_a_load_brings_lost_files_back_though_dap_has_nothing_new",
+        ),
+    ),
+    Proof(
+        CRASHES,
+        "published files of logs are gone, whose rows DAP no longer has",
+        "The load is refused and asks for a backup; what is left stays as it is.",
+        (
+            "dap_pipeline_tests/lake/test_following_logs.py"
+            "::test_lost_files_are_not_replaced_by_what_dap_still_has",
+        ),
+    ),
+    Proof(
+        CRASHES,
         "the machine was started anew and counts its seconds from nought",
         "Forgets the calls and rests that seem to lie in the future.",
         (

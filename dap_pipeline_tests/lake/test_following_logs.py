@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dap_pipeline.dap.models import TableName
-from dap_pipeline.errors import OutOfRangeError
+from dap_pipeline.errors import LakeError, OutOfRangeError
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.records import LoadKind, LoadMode
 from dap_pipeline.sandbox.config import SandboxConfig
@@ -105,3 +105,16 @@ def test_rows_that_dap_dropped_before_they_were_loaded_are_reported_as_lost(
     assert result.reason.startswith("DAP does not keep changes that long")
     (load, _) = follower.engine.lake.history(WEB_LOGS)
     assert load.gap == result.gap
+
+
+@pytest.mark.parametrize("mode", list(LoadMode))
+def test_lost_files_are_not_replaced_by_what_dap_still_has(
+    follower: Follower, mode: LoadMode
+) -> None:
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    kept = follower.table(WEB_LOGS)
+    Path(kept.files[0]).unlink()
+    with pytest.raises(LakeError, match="is gone or has another size") as raised:
+        follower.load(mode, WEB_LOGS)
+    assert "Put the files back from a backup" in str(raised.value)
+    assert follower.table(WEB_LOGS).version == kept.version

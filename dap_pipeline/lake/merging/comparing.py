@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.columns import META_TS, TableShape
 from dap_pipeline.lake.duck import RewriteOptions, fetch
 from dap_pipeline.lake.merging.merge import merging
@@ -81,6 +82,20 @@ def compare(
                 - by_change.get("update", 0),
             ),
         )
+
+
+def can_be_read(paths: Sequence[Path], shape: TableShape, options: RewriteOptions) -> bool:
+    """Tell whether files can be read whole, and their keys and instants as those of ``shape``."""
+    try:
+        with merging(options.temp_dir, options) as connection:
+            # Without hash(), DuckDB would count the rows by the files' footers alone.
+            keys = Records((), shape).key_names
+            fetch(connection, f"SELECT sum(hash({keys}, meta_ts)) FROM ({_keys(paths, shape)})")
+            for each in sources(paths)[0]:
+                fetch(connection, f"SELECT sum(hash(whole)) FROM {each.relation} AS whole")
+    except LakeError:
+        return False
+    return True
 
 
 def _make_change(

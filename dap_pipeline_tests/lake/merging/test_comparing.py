@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dap_pipeline.errors import StorageError
+from dap_pipeline.lake import versions
 from dap_pipeline.lake.columns import Mask, TableShape
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.merging.comparing import cannot_compare, compare
+from dap_pipeline.lake.merging.comparing import can_be_read, cannot_compare, compare
 from dap_pipeline.lake.merging.plan import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode
 from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline_tests.lake.following import USERS, Follower, rows_of, settings_for
-from dap_pipeline_tests.lake.making import INT64, STRING, shape
+from dap_pipeline_tests.lake.making import INT16, INT64, STRING, shape
 
 from .tables import at, tidy
 
@@ -169,3 +171,29 @@ def test_a_snapshot_that_brings_the_same_rows_records_no_change(follower: Follow
     assert result.counts == ChangeCounts(0, 0, 0, result.table.rows)
     told = rows_of(follower.engine.lake.changes(USERS), "load_version")
     assert {version for (version,) in told} == {1}
+
+
+def test_what_is_wrong_with_the_snapshot_itself_still_stops_it(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower.load()
+    follower.change("insert", 3)
+    follower.load()
+
+    def fails(*_: object, **__: object) -> None:
+        raise StorageError("could not write: the disk is full")
+
+    monkeypatch.setattr(versions, "compare", fails)
+    with pytest.raises(StorageError, match="the disk is full"):
+        follower.load(LoadMode.SNAPSHOT)
+    assert follower.table().version == 1
+    assert follower.table().load.kind is LoadKind.INCREMENTAL
+
+
+def test_a_key_that_no_longer_fits_its_type_cannot_be_read(tmp_path: Path) -> None:
+    wide = shape({}, key={"id": INT64})
+    narrow = shape({}, key={"id": INT16})
+    file = tidy(tmp_path / "one.parquet", wide, [{"id": 70_000, "meta_ts": at(1)}])
+    options = RewriteOptions("200MB", 1, tmp_path / "spill")
+    assert can_be_read([file], wide, options)
+    assert not can_be_read([file], narrow, options)
