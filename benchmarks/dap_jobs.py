@@ -37,7 +37,10 @@ _KNOWN = (
     *("groups", "wiki_pages", "quizzes", "scores", "submissions", "users"),
 )
 _JOB_SECONDS = 20.0
-_UNLIMITED = {"DAP_PIPELINE_CREATES_PER_MINUTE": "1000000"}
+_UNLIMITED = {
+    "DAP_PIPELINE_CREATES_PER_MINUTE": "1000000",
+    "DAP_PIPELINE_LISTS_PER_MINUTE": "1000000",
+}
 _MATERIALIZED = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   ... on MaterializationEvent { timestamp } } } } }"""
 

@@ -133,12 +133,13 @@ class Limiter:
             if (until := _rest(db, key)) is not None:
                 return max(until - now, 0.001)
             allowed = self._allowed(db, key, limit, now)
-            calls = db.execute(
-                "SELECT at FROM calls WHERE scope = ? AND endpoint = ? ORDER BY at DESC LIMIT ?",
-                (*key, allowed),
-            ).fetchall()
-            if len(calls) == allowed:
-                return max(float(calls[-1][0]) + self._period - now, 0.001)
+            first = db.execute(
+                "SELECT at FROM calls WHERE scope = ? AND endpoint = ?"
+                " ORDER BY at DESC LIMIT 1 OFFSET ?",
+                (*key, allowed - 1),
+            ).fetchone()
+            if first is not None:
+                return max(float(first[0]) + self._period - now, 0.001)
             db.execute("INSERT INTO calls VALUES (?, ?, ?)", (*key, now))
             return 0.0
 
