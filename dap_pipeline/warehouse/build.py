@@ -101,6 +101,9 @@ def _write(
     try:
         # DuckDB 2 draws one on standard output when a statement takes long.
         connection.execute("SET enable_progress_bar = false")
+        # A view is bound and not run: threads and optimizer would only add to each of hundreds.
+        connection.execute("SET threads = 1")
+        connection.execute("PRAGMA disable_optimizer")
         connection.execute("BEGIN")
         namespaces = {table.name.namespace for table in tables}
         for schema in sorted({SCHEMA, *namespaces, *map(schema_of, namespaces)}):
