@@ -101,6 +101,21 @@ def with_load(
     return written
 
 
+def unsettled(folder: Path, loads: Iterable[LoadRecord]) -> bool:
+    """Tell whether the log of the table names changes that are not yet committed.
+
+    Raises:
+        LakeError: the table of changes cannot be read.
+    """
+    aside = folder / CHANGES_FOLDER
+    if not aside.is_dir():
+        return False
+    try:
+        return bool(_pending(open_table(aside), aside, loads))
+    except DeltaError as error:
+        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+
+
 def settle(
     folder: Path,
     table: PublishedTable,

@@ -215,6 +215,8 @@ class TableLoader:
         """Record what loads changed; the next load does what this one cannot."""
         folder = self._staging.folder(name)
         try:
+            if not self._lake.has_unsettled_changes(name):
+                return
             with self._workshop.turn(folder, "changes") as options:
                 self._lake.settle_changes(name, self._options.keep_changes, options)
         except (DapPipelineError, OSError) as error:
