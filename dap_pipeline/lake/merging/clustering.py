@@ -16,8 +16,9 @@ from dap_pipeline.lake.merging.layout import FILE_BYTES
 from dap_pipeline.lake.merging.merge import merge
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
-CLUSTER_BYTES = 2 * FILE_BYTES
-"""From here on it pays after two to four refreshes, as BENCHMARKS.md shows."""
+CLUSTER_BYTES = 4 * FILE_BYTES
+"""From here on it pays after two to four refreshes, as BENCHMARKS.md shows; below, it would add a
+third to the time of a snapshot to save a second in each refresh."""
 
 
 def worth_clustering(files: Sequence[WrittenFile], shape: TableShape) -> bool:
