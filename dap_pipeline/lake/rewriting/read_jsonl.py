@@ -20,15 +20,14 @@ from dap_pipeline.lake.rewriting.physical import (
     PhysicalMember,
     pointer,
 )
+from dap_pipeline.lake.rewriting.unpacking import Texts
 from dap_pipeline.lake.sql import identifier, literal, literals
 
-_OPTIONS = (
-    "format = 'newline_delimited', compression = 'uncompressed', hive_partitioning = false,"
-    f" maximum_object_size = {LONGEST_LINE // 2}"
-)
+# DuckDB's threads share the text in pieces of twice this size; with large ones some have none left.
+_USUAL_LINE = 4 << 20
 
 
-def jsonl_parts(paths: Sequence[Path], shape: TableShape) -> list[Parts]:
+def jsonl_parts(texts: Texts, shape: TableShape) -> list[Parts]:
     """Tell where the columns of the table stand in the unpacked parts."""
     sections = {
         section: [column for column in shape.columns if column.section is section]
@@ -36,17 +35,27 @@ def jsonl_parts(paths: Sequence[Path], shape: TableShape) -> list[Parts]:
     }
     types = {section: _read_type_of(fields) for section, fields in sections.items() if fields}
     columns = ", ".join(f"{literal(s.value)}: {literal(t.sql)}" for s, t in types.items())
+    options = _options(texts)
 
     def relation(some: Sequence[Path]) -> str:
-        return f"read_json({_files(some)}, columns = {{{columns}}}, {_OPTIONS})"
+        return f"read_json({_files(some)}, columns = {{{columns}}}, {options})"
 
     found = {column.name: _found(column, types[column.section]) for column in shape.columns}
-    return [Parts(tuple(paths), relation, found)] if paths else []
+    return [Parts(texts.paths, relation, found)] if texts.paths else []
 
 
-def lines_of(paths: Sequence[Path]) -> str:
+def lines_of(texts: Texts) -> str:
     """Write the relation that has each line of the unpacked parts as ``json``."""
-    return f"read_json_objects({_files(paths)}, {_OPTIONS})"
+    return f"read_json_objects({_files(texts.paths)}, {_options(texts)})"
+
+
+def _options(texts: Texts) -> str:
+    # A line may be as long as a piece.
+    largest = min(max(texts.longest, _USUAL_LINE), LONGEST_LINE // 2)
+    return (
+        "format = 'newline_delimited', compression = 'uncompressed', hive_partitioning = false,"
+        f" maximum_object_size = {largest}"
+    )
 
 
 def _files(paths: Sequence[Path]) -> str:

@@ -28,7 +28,7 @@ from dap_pipeline.lake.rewriting.locating import locate
 from dap_pipeline.lake.rewriting.parts import Parts, may_not_be_missing, misfit
 from dap_pipeline.lake.rewriting.read_jsonl import jsonl_parts, lines_of
 from dap_pipeline.lake.rewriting.read_parquet import count_rows, parquet_parts
-from dap_pipeline.lake.rewriting.unpacking import unpack
+from dap_pipeline.lake.rewriting.unpacking import Texts, unpack
 from dap_pipeline.lake.sql import identifier, literal
 from dap_pipeline.lake.verify import Footer, verified_footer
 from dap_pipeline.settings import SourceFormat
@@ -101,7 +101,7 @@ class _Rewriting:
     target: Path
     work_folder: Path
     threads: int
-    texts: list[Path] = dataclasses.field(default_factory=list)
+    texts: Texts = Texts()  # noqa: RUF009  # it is frozen
     """The unpacked parts, if they are JSONL."""
     groups: list[Parts] = dataclasses.field(default_factory=list)
 
@@ -119,9 +119,10 @@ class _Rewriting:
         self._check_required(connection, footer)
         return self._described(connection, footer)
 
-    def _unpacked(self) -> list[Path]:
+    def _unpacked(self) -> Texts:
         if has_wide_decimals(self._fields):
-            return with_exact_numbers(self.parts, self._fields, self.work_folder)
+            texts = with_exact_numbers(self.parts, self._fields, self.work_folder)
+            return Texts(tuple(texts))
         return unpack(self.parts, self.work_folder, self.threads)
 
     def _copy(self, connection: duckdb.DuckDBPyConnection) -> int:
@@ -170,7 +171,7 @@ class _Rewriting:
             raise MisfitError(f"the parts have {rows} rows, but {footer.rows} were written")
 
     def _count_lines(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
-        if not self.texts:
+        if not self.texts.paths:
             return 0
         lines = lines_of(self.texts)
         counted = tally(connection, lines, self.shape)

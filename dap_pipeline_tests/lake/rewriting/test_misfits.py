@@ -355,5 +355,5 @@ def test_a_line_without_end_is_not_unpacked_to_its_end(tmp_path: Path) -> None:
     part = tmp_path / "part-00000.jsonl.gz"
     part.write_bytes(gzip.compress(b'{"a": "' + bytes(80 << 20), compresslevel=1))
     (tmp_path / "work").mkdir()
-    (text,) = unpack([part], tmp_path / "work", 1)
+    (text,) = unpack([part], tmp_path / "work", 1).paths
     assert LONGEST_LINE < text.stat().st_size < LONGEST_LINE + (4 << 20)
