@@ -290,8 +290,8 @@ def _lie_apart(files: Sequence[WrittenFile]) -> bool:
 
 def test_small_tables_ordered_ones_and_those_of_uuids_are_not_clustered(tmp_path: Path) -> None:
     file = base_file(tmp_path / "a.parquet", NAMES, [named(1), named(9)])
-    large = WrittenFile(file.path, 2, 100 << 20, {"id": 1}, {"id": 9})
-    later = WrittenFile(file.path, 2, 100 << 20, {"id": 10}, {"id": 19})
+    large = WrittenFile(file.path, 2, 150 << 20, {"id": 1}, {"id": 9})
+    later = WrittenFile(file.path, 2, 150 << 20, {"id": 10}, {"id": 19})
     assert worth_clustering([large, large], NAMES)
     assert not worth_clustering([large], NAMES)
     assert not worth_clustering([large, later], NAMES)
@@ -302,7 +302,7 @@ def test_small_tables_ordered_ones_and_those_of_uuids_are_not_clustered(tmp_path
 def test_a_file_that_is_much_too_large_is_taken_apart_by_clustering(tmp_path: Path) -> None:
     # A part of DAP's may have any size, and its file would be written anew at each change.
     file = base_file(tmp_path / "a.parquet", NAMES, [named(1), named(9)])
-    assert worth_clustering([WrittenFile(file.path, 2, 200 << 20, {"id": 1}, {"id": 9})], NAMES)
+    assert worth_clustering([WrittenFile(file.path, 2, 300 << 20, {"id": 1}, {"id": 9})], NAMES)
     table = Table(tmp_path, NAMES)
     table.begin([named(key, 0, str(key)) for key in range(3_000)], 3_000)
     files = [WrittenFile(f.path, f.rows, f.bytes, f.key_min, f.key_max) for f in table.files]
