@@ -96,10 +96,10 @@ class Writer:
         least = "" if one_each else "AND n > a AND n <= b"
         self.connection.execute(
             "CREATE OR REPLACE TEMP TABLE placed AS"
-            f" SELECT c.origin AS __origin, c.place AS __place, s.slot AS {_SLOT}"
+            f" SELECT c.origin AS __origin, c.place AS __place, s.slot AS {_SLOT}, c.k0 AS __key"
             " FROM change c JOIN seat s USING (home)"
             " WHERE change = 'update' AND NOT moves UNION ALL"
-            f" SELECT i.origin, i.place, s.slot FROM (SELECT *, {number} AS n FROM change"
+            f" SELECT i.origin, i.place, s.slot, i.k0 FROM (SELECT *, {number} AS n FROM change"
             f" WHERE change = 'insert' OR moves) i JOIN span s ON i.part = s.part {least}"
         )
 
@@ -122,7 +122,8 @@ class Writer:
         selects = list(self._kept(group))
         if group.placed:
             names = ", ".join(identifier(column.name) for column in self.records.shape.columns)
-            selects.append(f"SELECT {names} FROM {brought} WHERE {_SLOT} = {slot}")
+            near = self._near(slot)
+            selects.append(f"SELECT {names} FROM {brought} WHERE {_SLOT} = {slot}{near}")
         return write_file(
             self.connection,
             " UNION ALL ".join(selects),
@@ -130,6 +131,14 @@ class Writer:
             self.work / f"merged-{slot:05d}.parquet",
             rows=group.kept + group.placed,
         )
+
+    def _near(self, slot: int) -> str:
+        """Write what keys the rows of a slot have: DuckDB need not read the others' row groups."""
+        ends = f"SELECT min(__key), max(__key) FROM placed WHERE {_SLOT} = {slot}"
+        least, most = fetch(self.connection, ends)[0]
+        if not (isinstance(least, int) and isinstance(most, int)):
+            return ""
+        return f" AND {identifier(self.records.shape.key[0])} BETWEEN {least} AND {most}"
 
     def _kept(self, group: Group) -> Iterator[str]:
         for number in group.files:
