@@ -23,7 +23,7 @@ from benchmarks.harness import (
 )
 from benchmarks.increments_data import Base, make_base, make_increment
 from benchmarks.lake_parts import shape
-from dap_pipeline.lake.duck import RewriteOptions, connect
+from dap_pipeline.lake.duck import PACKED, RewriteOptions, connect
 from dap_pipeline.lake.merging.merge import BaseFile, Merged, merge
 from dap_pipeline.lake.sql import literal, literals
 
@@ -90,7 +90,7 @@ def _whole(paths: Sequence[Path], work: Path) -> None:
 
 
 def _copy(query: str, target: Path, work: Path) -> None:
-    options = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE_BYTES '16MB', USE_TMP_FILE false"
+    options = f"FORMAT parquet, {PACKED}, ROW_GROUP_SIZE_BYTES '16MB', USE_TMP_FILE false"
     with connect(RewriteOptions(_MEMORY, _THREADS, work / "spill")) as connection:
         connection.execute(f"COPY ({query}) TO {literal(str(target))} ({options})").fetchall()
 

@@ -27,7 +27,7 @@ from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.coltypes import INSTANT, TEXT, ColumnType, Kind
 from dap_pipeline.lake.columns import Column, Section, TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, METADATA_KEY, NewLoad
-from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
+from dap_pipeline.lake.duck import PACKED, RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.folders import make_files_private, storage_errors
 from dap_pipeline.lake.merging.merge import BaseFile, changes_shape
 from dap_pipeline.lake.merging.write import private_file
@@ -303,7 +303,7 @@ def _write(query: str, shape: TableShape, target: Path, options: RewriteOptions)
         private_file(target)
         try:
             # DuckDB writes into the file that is there, which only its owner can read.
-            form = "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false"
+            form = f"FORMAT parquet, {PACKED}, USE_TMP_FILE false"
             copy = f"COPY ({query}) TO {literal(str(target))} ({form})"
             rows = int(fetch(connection, copy)[0][0])
         except duckdb.Error as error:

@@ -12,7 +12,7 @@ import duckdb
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
-from dap_pipeline.lake.duck import fetch
+from dap_pipeline.lake.duck import PACKED, fetch
 from dap_pipeline.lake.merging.layout import BaseFile, Group, KeyValue, Layout
 from dap_pipeline.lake.merging.plan import Records
 from dap_pipeline.lake.merging.read import ROW, make_table, source
@@ -115,7 +115,7 @@ class Writer:
     def _route(self, target: Path) -> None:
         """Sort what the increment brings by its slots, so that each group reads its own only."""
         query = f"{self._brought()} ORDER BY {_SLOT}"
-        _copy_within_memory(self.connection, query, target, "lz4")
+        _copy_within_memory(self.connection, query, target, "COMPRESSION lz4")
 
     def _write_group(self, slot: int, brought: str) -> WrittenFile:
         group = self.layout.groups[slot]
@@ -181,7 +181,7 @@ def write_file(
     Raises:
         LakeError: the file has other rows or columns.
     """
-    written = _copy_within_memory(connection, query, target, "zstd")
+    written = _copy_within_memory(connection, query, target, PACKED)
     footer = verified_footer(target, shape)
     if not written == footer.rows == rows:
         raise LakeError(
@@ -212,7 +212,7 @@ def _copy(
     row_group: str,
 ) -> int:
     options = (
-        f"FORMAT parquet, COMPRESSION {compression}, USE_TMP_FILE false,"
+        f"FORMAT parquet, {compression}, USE_TMP_FILE false,"
         f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
     )
     copied = fetch(connection, f"COPY ({query}) TO {literal(str(target))} ({options})")

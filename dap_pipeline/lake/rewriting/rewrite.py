@@ -18,7 +18,7 @@ import duckdb
 from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import META_ACTION, Column, Mask, TableShape
-from dap_pipeline.lake.duck import RewriteOptions, connect, fetch, not_of_the_data
+from dap_pipeline.lake.duck import PACKED, RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.records import LoadKind
 from dap_pipeline.lake.rewriting.counting import has_unknown_properties, nested_cells, tally
@@ -139,7 +139,7 @@ class _Rewriting:
 
     def _write(self, connection: duckdb.DuckDBPyConnection, query: str, row_group: str) -> int:
         options = (
-            "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false,"
+            f"FORMAT parquet, {PACKED}, USE_TMP_FILE false,"
             f" ROW_GROUP_SIZE_BYTES {literal(row_group)}"
         )
         copy = f"COPY ({query}) TO {literal(str(self.target))} ({options})"
