@@ -115,8 +115,8 @@ class Caster:
 
     def _instant(self, text: str) -> str:
         usual = (
-            f"position('T' IN {text}) = 11 AND suffix({text}, 'Z') AND (strlen({text}) = 20"
-            f" OR (strlen({text}) <= 27 AND position('.' IN {text}) = 20))"
+            f"({text} LIKE '__________T________.%Z' AND strlen({text}) <= 27"
+            f" OR {text} LIKE '__________T________Z')"
         )
         unsigned = f"ltrim({text}, '+')"
         return self._cases(

@@ -227,8 +227,11 @@ def test_no_parts_and_empty_parts_make_an_empty_file_with_its_columns(tmp_path: 
 def test_blank_lines_and_several_gzip_members_are_read(tmp_path: Path) -> None:
     line = b'{"key":{"id":%d},"value":{},"meta":{"ts":"2024-01-02T03:04:05Z"}}\n'
     part = tmp_path / "p.jsonl.gz"
-    part.write_bytes(gzip.compress(line % 1 + b"\n\n") + gzip.compress(line % 2))
-    assert column_of(rewritten([part], shape({"a": INT64}), tmp_path), "id") == [1, 2]
+    windows = (line % 3).replace(b"\n", b"\r\n")
+    part.write_bytes(
+        gzip.compress(line % 1 + b"\n \t\n\r\n\n") + gzip.compress(b" " + line % 2 + windows)
+    )
+    assert column_of(rewritten([part], shape({"a": INT64}), tmp_path), "id") == [1, 2, 3]
 
 
 def test_the_file_is_for_its_owner_alone_and_nothing_else_is_left(tmp_path: Path) -> None:
