@@ -196,13 +196,12 @@ def test_builds_at_the_same_time_all_succeed_and_the_result_is_whole(
 
 
 @pytest.mark.slow
-def test_all_tables_of_the_catalogue_are_built_within_seconds(lake: Lake, file: Path) -> None:
+def test_all_tables_of_the_catalogue_are_built(lake: Lake, file: Path) -> None:
     tables = load_catalogue().tables
     for table in tables:
         publish(lake, table.name, table.schema, [ALGEBRA | {"meta_ts": "now()"}])
     report = build_warehouse(lake, file)
     assert len(report.tables) == len(tables)
-    assert report.seconds < 6, "takes about 1.5 seconds on two idle cores"
 
 
 def test_a_reader_does_not_hold_a_build_up(lake: Lake, file: Path) -> None:

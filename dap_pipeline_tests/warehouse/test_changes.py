@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.tables import Lake
 from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.warehouse.build import build_warehouse
 from dap_pipeline_tests.lake.following import USERS, Follower, settings_for
@@ -101,20 +99,3 @@ def test_the_macro_gives_the_files_of_an_instant(warehouse: Path, follower: Foll
         assert found == list(lake.as_of(USERS, load.version).files)
     nothing = "SELECT dap.files_as_of('canvas', 'users', TIMESTAMPTZ '2001-01-01 00:00:00+00')"
     assert query(warehouse, nothing) == [(None,)]
-
-
-@pytest.mark.slow
-def test_a_hundred_tables_with_two_weeks_of_increments_are_registered_in_seconds(
-    follower: Follower, tmp_path: Path
-) -> None:
-    for number in range(80):
-        follower.change("insert" if number % 2 else "update", 1)
-        follower.load()
-    lake = Lake(tmp_path / "large")
-    for number in range(119):
-        shutil.copytree(follower.engine.lake.folder(USERS), lake.root / "canvas" / f"t{number}")
-    report = build_warehouse(lake, tmp_path / "warehouse.duckdb")
-    assert len(report.tables) == 119
-    assert query(report.file, "SELECT count(*) FROM dap.changes")[0][0] == 119 * (6 + 80)
-    print(f"built in {report.seconds:.2f} seconds")
-    assert report.seconds < 10
