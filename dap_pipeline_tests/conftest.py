@@ -30,6 +30,11 @@ _OFFICIAL_CLIENT = Path(__file__).parent / "official-client.txt"
 _FOLDER = Path(__file__).parent.parent / ".venv-official"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("begun_first") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _state_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the tests, and what they start, out of the user's state folder."""

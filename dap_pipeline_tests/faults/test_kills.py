@@ -19,7 +19,7 @@ from .killing import USERS, Killer, Order, killer
 from .proving import CRASHES, proves
 from .surfaces import published_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.begun_first]
 
 MOMENTS = 200
 # Three parts, or what has arrived of them with its etag, and the file made of them.

@@ -26,7 +26,12 @@ PICTURES = "DAP_PIPELINE_TEST_PICTURES"
 PATIENCE = 60_000.0
 SHOWN = (("canvas", "users"), ("canvas", "submissions"), ("catalog", "orders"))
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dagster dev"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.begun_first,
+    pytest.mark.xdist_group("dagster dev"),
+    pytest.mark.timeout(600),
+]
 
 
 @pytest.fixture(scope="module")
