@@ -48,15 +48,29 @@ def connect(options: RewriteOptions) -> Iterator[duckdb.DuckDBPyConnection]:
     }
     try:
         with duckdb.connect(":memory:", config=config) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            # DuckDB 2 draws one into the output of a query that takes longer than two seconds.
-            connection.execute("SET enable_progress_bar = false")
+            _settle(connection)
             if options.mask_key:
                 set_key(connection, options.mask_key)
             yield connection
     finally:
         with contextlib.suppress(OSError):
             options.temp_dir.rmdir()
+
+
+def beside(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Open a further connection to the same database, for a thread that works at the same time.
+
+    It has neither temporary tables nor the key of hashed columns.
+    """
+    another = connection.cursor()
+    _settle(another)
+    return another
+
+
+def _settle(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("SET TimeZone = 'UTC'")
+    # DuckDB 2 draws one into the output of a query that takes longer than two seconds.
+    connection.execute("SET enable_progress_bar = false")
 
 
 def fetch(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:

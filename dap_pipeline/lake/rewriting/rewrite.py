@@ -11,6 +11,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -18,10 +19,22 @@ import duckdb
 from dap_pipeline.errors import DapPipelineError, LakeError, MisfitError
 from dap_pipeline.lake.coltypes import Kind
 from dap_pipeline.lake.columns import META_ACTION, Column, Mask, TableShape
-from dap_pipeline.lake.duck import PACKED, RewriteOptions, connect, fetch, not_of_the_data
+from dap_pipeline.lake.duck import (
+    PACKED,
+    RewriteOptions,
+    beside,
+    connect,
+    fetch,
+    not_of_the_data,
+)
 from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.records import LoadKind
-from dap_pipeline.lake.rewriting.counting import has_unknown_properties, nested_cells, tally
+from dap_pipeline.lake.rewriting.counting import (
+    Tally,
+    has_unknown_properties,
+    nested_cells,
+    tally,
+)
 from dap_pipeline.lake.rewriting.exact_numbers import has_wide_decimals, with_exact_numbers
 from dap_pipeline.lake.rewriting.inspecting import inspect_lines
 from dap_pipeline.lake.rewriting.locating import locate
@@ -108,16 +121,37 @@ class _Rewriting:
     def run(self, connection: duckdb.DuckDBPyConnection) -> WrittenFile:
         if self.source is SourceFormat.PARQUET:
             self.groups = parquet_parts(connection, self.parts, self._fields, self.kind)
+            rows = self._copy(connection)
+            counted = None
         else:
             self.texts = self._unpacked()
             self.groups = jsonl_parts(self.texts, self._fields)
-        rows = self._copy(connection)
+            rows, counted = self._copied_and_counted(connection)
         footer = verified_footer(self.target, self.shape)
         if footer.rows != rows:
             raise LakeError(f"{rows} rows were written, but {footer.rows} are in the file")
-        self._check_counts(connection, footer)
+        self._check_counts(connection, footer, counted)
         self._check_required(connection, footer)
         return self._described(connection, footer)
+
+    def _copied_and_counted(self, connection: duckdb.DuckDBPyConnection) -> tuple[int, Tally]:
+        """Write the rows and count the properties at once: each leaves a thread idle at its end."""
+        with ThreadPoolExecutor(1) as pool:
+            counting = pool.submit(self._tally_beside, connection)
+            rows = self._copy(connection)
+            try:
+                return rows, counting.result()
+            except duckdb.OutOfMemoryException:
+                return rows, self._tally(connection)
+
+    def _tally_beside(self, connection: duckdb.DuckDBPyConnection) -> Tally:
+        with beside(connection) as another:
+            return self._tally(another)
+
+    def _tally(self, connection: duckdb.DuckDBPyConnection) -> Tally:
+        if not self.texts.paths:
+            return Tally(0, 0, 0)
+        return tally(connection, lines_of(self.texts), self.shape)
 
     def _unpacked(self) -> Texts:
         if has_wide_decimals(self._fields):
@@ -162,25 +196,24 @@ class _Rewriting:
         live = f"{identifier(META_ACTION.name)} <> 'D' AND {identifier(column.name)} IS NULL"
         return bool(fetch(connection, f"SELECT count(*) FROM {self._written} WHERE {live}")[0][0])
 
-    def _check_counts(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> None:
-        if self.source is SourceFormat.PARQUET:
-            rows = count_rows(self.parts)
-        else:
-            rows = self._count_lines(connection, footer)
+    def _check_counts(
+        self, connection: duckdb.DuckDBPyConnection, footer: Footer, counted: Tally | None
+    ) -> None:
+        rows = count_rows(self.parts) if counted is None else counted.rows
+        if counted is not None:
+            self._check_properties(connection, footer, counted)
         if rows != footer.rows:
             raise MisfitError(f"the parts have {rows} rows, but {footer.rows} were written")
 
-    def _count_lines(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
-        if not self.texts.paths:
-            return 0
-        lines = lines_of(self.texts)
-        counted = tally(connection, lines, self.shape)
-        same = counted.strange == 0 and counted.cells == self._cells(connection, footer)
-        if not same and has_unknown_properties(connection, lines, self._fields):
+    def _check_properties(
+        self, connection: duckdb.DuckDBPyConnection, footer: Footer, counted: Tally
+    ) -> None:
+        if counted.strange == 0 and counted.cells == self._cells(connection, footer):
+            return
+        if has_unknown_properties(connection, lines_of(self.texts), self._fields):
             for part in self.parts:
                 inspect_lines(part, self._fields)
             raise MisfitError("the parts have a property that is not in the table's schema")
-        return counted.rows
 
     def _cells(self, connection: duckdb.DuckDBPyConnection, footer: Footer) -> int:
         """Count the cells that are not null in the file."""
