@@ -109,7 +109,7 @@ def _make_change(
     keys = Records((), shape).key_names
     instant = f"CAST({literal(at.isoformat())} AS TIMESTAMPTZ)"
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE change AS"
+        "CREATE OR REPLACE TABLE change AS"
         f" SELECT {keys}, CASE WHEN o.known IS NULL THEN 'insert' WHEN n.known IS NULL"
         " THEN 'delete' ELSE 'update' END AS change,"
         f" CASE WHEN n.known IS NULL THEN {instant} ELSE n.meta_ts END AS meta_ts"

@@ -79,14 +79,14 @@ class Plan:
 def read_records(connection: duckdb.DuckDBPyConnection, records: Records) -> None:
     """Make the table ``record``: for each key, where its last record stands."""
     selects = " UNION ALL ".join(_record(source, records) for source in records.files)
-    connection.execute(f"CREATE TEMP TABLE record AS {selects}")
+    connection.execute(f"CREATE TABLE record AS {selects}")
     keys = records.key_names
     repeated = f"SELECT 1 FROM record GROUP BY {keys} HAVING count(*) > 1 LIMIT 1"
     if not fetch(connection, repeated):
         return
     last = f"PARTITION BY {keys} ORDER BY meta_ts DESC, deleted DESC, origin DESC, place DESC"
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE record AS"
+        "CREATE OR REPLACE TABLE record AS"
         f" SELECT * FROM record QUALIFY row_number() OVER ({last}) = 1"
     )
 
@@ -166,7 +166,7 @@ def compare_with_base(
         f" FROM ({' UNION ALL '.join(rows)}) b RIGHT JOIN record r USING ({keys})"
     )
     connection.execute(
-        f"CREATE TEMP TABLE change AS SELECT c.* EXCLUDE (number, place), c.place, h.place AS home"
+        f"CREATE TABLE change AS SELECT c.* EXCLUDE (number, place), c.place, h.place AS home"
         f" FROM ({query}) c LEFT JOIN home h USING (number)"
     )
     connection.execute("DROP TABLE home")

@@ -98,7 +98,7 @@ def make_table(
     rows: Sequence[tuple[int | str, ...]],
 ) -> None:
     """Make a table of a few rows; one statement is many times faster than one for each row."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({columns})")
+    connection.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
     if rows:
         values = ", ".join(f"({', '.join(map(_constant, row))})" for row in rows)
         connection.execute(f"INSERT INTO {name} VALUES {values}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +14,13 @@ import duckdb
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
-from dap_pipeline.lake.duck import PACKED, fetch
+from dap_pipeline.lake.duck import PACKED, beside, fetch
 from dap_pipeline.lake.merging.layout import BaseFile, Group, KeyValue, Layout
 from dap_pipeline.lake.merging.plan import Records
 from dap_pipeline.lake.merging.read import ROW, make_table, source
 from dap_pipeline.lake.naming import own_names
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
-from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.lake.sql import identifier, literal, literals
 from dap_pipeline.lake.verify import verified_footer
 
 CHANGE = Column(
@@ -35,6 +37,8 @@ CHANGE = Column(
 _LONGEST_BOUND = 64
 # So many groups take less time to read the increment, each by itself, than sorting it takes.
 _FEW = 4
+# Files that are written at the same time.
+_AT_ONCE = 2
 # Stands beside the columns of a table, which have no such names.
 _SLOT = "__slot"
 
@@ -67,14 +71,29 @@ class Writer:
             LakeError: a file has other rows or columns than it should.
         """
         self._place()
-        brought, routed = f"({self._brought()})", self.work / "routed.parquet"
+        routed = self.work / "routed"
         try:
-            if sum(group.placed > 0 for group in self.layout.groups) > _FEW:
+            if self._reads() > _FEW:
                 self._route(routed)
-                brought = _relation(routed)
-            return [self._write_group(slot, brought) for slot in self._wanted()]
+                return self._write_groups(lambda slot: _routed(routed, slot))
+            near = {slot: self._near(slot) for slot in self._wanted()}
+            brought = self._brought()
+            return self._write_groups(lambda slot: f"({brought}) WHERE {near[slot]}")
         finally:
-            routed.unlink(missing_ok=True)
+            shutil.rmtree(routed, ignore_errors=True)
+
+    def _write_groups(self, brought: Callable[[int], str]) -> list[WrittenFile]:
+        """Write some files at once: what one leaves idle at its begin and end, another uses."""
+        wanted = self._wanted()
+        pool = ThreadPoolExecutor(_AT_ONCE)
+        try:
+            made = [pool.submit(self._write_beside, slot, brought) for slot in wanted]
+            return [each.result() for each in made]
+        except duckdb.OutOfMemoryException:
+            pool.shutdown(cancel_futures=True)
+            return [self._write_group(self.connection, slot, brought) for slot in wanted]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _wanted(self) -> list[int]:
         """Choose the groups that have rows; a table without any rows has one file all the same."""
@@ -95,12 +114,16 @@ class Writer:
         number = "0" if one_each else f"row_number() OVER (PARTITION BY part ORDER BY {keys})"
         least = "" if one_each else "AND n > a AND n <= b"
         self.connection.execute(
-            "CREATE OR REPLACE TEMP TABLE placed AS"
+            "CREATE OR REPLACE TABLE placed AS"
             f" SELECT c.origin AS __origin, c.place AS __place, s.slot AS {_SLOT}, c.k0 AS __key"
             " FROM change c JOIN seat s USING (home)"
             " WHERE change = 'update' AND NOT moves UNION ALL"
             f" SELECT i.origin, i.place, s.slot, i.k0 FROM (SELECT *, {number} AS n FROM change"
             f" WHERE change = 'insert' OR moves) i JOIN span s ON i.part = s.part {least}"
+        )
+        self.connection.execute(
+            f"CREATE OR REPLACE TABLE ends AS SELECT {_SLOT}, min(__key) AS least,"
+            f" max(__key) AS most FROM placed GROUP BY {_SLOT}"
         )
 
     def _brought(self) -> str:
@@ -112,20 +135,51 @@ class Writer:
             for each in self.records.files
         )
 
-    def _route(self, target: Path) -> None:
-        """Sort what the increment brings by its slots, so that each group reads its own only."""
-        query = f"{self._brought()} ORDER BY {_SLOT}"
-        _copy_within_memory(self.connection, query, target, "COMPRESSION lz4")
+    def _reads(self) -> float:
+        """Tell how often the increment is read when each group takes its own rows from it."""
+        if self._key.kind is not Kind.INTEGER:
+            return sum(group.placed > 0 for group in self.layout.groups)
+        paths = [str(path) for each in self.records.files for path in each.paths]
+        rows, read = fetch(
+            self.connection,
+            "WITH block AS (SELECT row_group_num_rows AS n, stats_min_value::HUGEINT AS low,"
+            f" stats_max_value::HUGEINT AS high FROM parquet_metadata({literals(paths)})"
+            f" WHERE path_in_schema = {literal(self._key.name)}) SELECT (SELECT sum(n) FROM block),"
+            f" (SELECT sum(n) FROM ends JOIN block"
+            " ON coalesce(least <= high AND most >= low, true))",
+        )[0]
+        return (read or 0) / (rows or 1)
 
-    def _write_group(self, slot: int, brought: str) -> WrittenFile:
+    def _route(self, folder: Path) -> None:
+        """Part what the increment brings by its slots, so that each group reads its own only."""
+        copy = (
+            f"COPY ({self._brought()}) TO {literal(str(folder))} (FORMAT parquet,"
+            f" COMPRESSION lz4, PARTITION_BY ({_SLOT}), ROW_GROUP_SIZE_BYTES '16MB')"
+        )
+        folder.mkdir(mode=0o700)
+        try:
+            fetch(self.connection, copy)
+        except duckdb.OutOfMemoryException:
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+            self.connection.execute("SET threads = 1")
+            self.connection.execute("SET partitioned_write_flush_threshold = 16384")
+            fetch(self.connection, copy)
+
+    def _write_beside(self, slot: int, brought: Callable[[int], str]) -> WrittenFile:
+        with beside(self.connection) as connection:
+            return self._write_group(connection, slot, brought)
+
+    def _write_group(
+        self, connection: duckdb.DuckDBPyConnection, slot: int, brought: Callable[[int], str]
+    ) -> WrittenFile:
         group = self.layout.groups[slot]
         selects = list(self._kept(group))
         if group.placed:
             names = ", ".join(identifier(column.name) for column in self.records.shape.columns)
-            near = self._near(slot)
-            selects.append(f"SELECT {names} FROM {brought} WHERE {_SLOT} = {slot}{near}")
+            selects.append(f"SELECT {names} FROM {brought(slot)}")
         return write_file(
-            self.connection,
+            connection,
             " UNION ALL ".join(selects),
             self.records.shape,
             self.work / f"merged-{slot:05d}.parquet",
@@ -133,12 +187,16 @@ class Writer:
         )
 
     def _near(self, slot: int) -> str:
-        """Write what keys the rows of a slot have: DuckDB need not read the others' row groups."""
-        ends = f"SELECT min(__key), max(__key) FROM placed WHERE {_SLOT} = {slot}"
-        least, most = fetch(self.connection, ends)[0]
-        if not (isinstance(least, int) and isinstance(most, int)):
-            return ""
-        return f" AND {identifier(self.records.shape.key[0])} BETWEEN {least} AND {most}"
+        """Write which rows a slot has, and what keys: others' row groups need not be read."""
+        found = fetch(self.connection, f"SELECT least, most FROM ends WHERE {_SLOT} = {slot}")
+        if not found or self._key.kind is not Kind.INTEGER:
+            return f"{_SLOT} = {slot}"
+        least, most = found[0]
+        return f"{_SLOT} = {slot} AND {identifier(self._key.name)} BETWEEN {least} AND {most}"
+
+    @property
+    def _key(self) -> Column:
+        return self.records.key[0]
 
     def _kept(self, group: Group) -> Iterator[str]:
         for number in group.files:
@@ -237,6 +295,10 @@ def described(
 
 def _has_bounds(column: Column) -> bool:
     return column.kind is Kind.INTEGER or column.duckdb_type == "VARCHAR"
+
+
+def _routed(folder: Path, slot: int) -> str:
+    return _relation(folder / f"{_SLOT}={slot}" / "*.parquet")
 
 
 def _relation(path: Path) -> str:
