@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
 
+from benchmarks import launcher as launching
 from benchmarks.harness import ROOT, Taken
-from benchmarks.service import RunningService
 
 OURS = (str(Path(sys.executable).with_name("dap-pipeline")), "--quiet")
+LOG = "log.txt"
 _OFFICIAL_VERSION = ROOT / "dap_pipeline_tests" / "official-client.txt"
 _OFFICIAL = ROOT / ".venv-official"
 
@@ -36,35 +39,39 @@ def official_dap() -> str:
     return str(environment / "bin" / "dap")
 
 
+class Service(Protocol):
+    """A service that a contender asks."""
+
+    def cpu_seconds(self) -> float:
+        """Give the processor time that it has used so far."""
+
+
 def timed(
     command: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
-    service: RunningService | None = None,
+    service: Service | None = None,
 ) -> Taken:
     """Run a command in a folder and measure it, with all the processes that it waits for.
 
     Raises:
         RuntimeError: it failed; the text ends with what it said.
     """
-    log = folder / "log.txt"
-    with log.open("w") as output:
-        before = service.cpu_seconds() if service else 0.0
-        began = time.perf_counter()
-        process = subprocess.Popen(  # the contenders are named in this package
-            command, env=dict(environment), cwd=folder, stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-    # `wait4` has taken the code that `Popen` would look for.
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        told = log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{Path(command[0]).name} ended with {process.returncode}: {told}")
-    served = service.cpu_seconds() - before if service else 0.0
-    return Taken(
-        seconds,
-        used.ru_utime + used.ru_stime,
-        used.ru_maxrss / 1024,
-        served / (seconds * (os.cpu_count() or 1)),
+    log = folder / LOG
+    before = service.cpu_seconds() if service else 0.0
+    launcher = [sys.executable, "-I", "-S", launching.__file__, str(log), *command]
+    launched = subprocess.run(
+        launcher, env=dict(environment), cwd=folder, stdout=subprocess.PIPE, check=True
     )
+    told = json.loads(launched.stdout)
+    if code := told.pop("code"):
+        said = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{Path(command[0]).name} ended with {code}: {said}")
+    served = service.cpu_seconds() - before if service else 0.0
+    share = served / (told["seconds"] * (os.cpu_count() or 1))
+    return Taken(**told, service_share=share)
+
+
+def by_its_own_clock(taken: Taken, folder: Path) -> Taken:
+    """Take the seconds that the contender has printed: without the start of its Python."""
+    return replace(taken, seconds=float((folder / LOG).read_text()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -226,7 +225,6 @@ def small_files(bench: Bench) -> Row:
 @row("download-memory", order=90)
 def download_memory(bench: Bench) -> Row:
     """Fetch and decode tables of several sizes, and look at what the process holds."""
-    most: dict[str, int] = {"threads": 0, "files": 0}
     sizes = (1, 4, 16)
     rows = [300_000, 380_000, 460_000, 540_000, 620_000]
     one = part_files(bench.scratch / "files", ".parquet", rows, len(rows))
@@ -247,10 +245,7 @@ def download_memory(bench: Bench) -> Row:
         with running_service(serving(bench, [str(link) for link in links], Network())) as service:
             environment = service.environment(bench.scratch / "data")
             program = [sys.executable, "-m", "benchmarks.fetch_and_drop", TABLE, str(folder)]
-            taken = timed(program, environment, folder, service)
-        for name, count in json.loads((folder / "most.json").read_text()).items():
-            most[name] = max(most[name], count)
-        return taken
+            return timed(program, environment, folder, service)
 
     contenders = [Contender(f"{size} GB", partial(run, size)) for size in sizes]
     turns = take_turns(contenders, bench.rounds(1))
@@ -260,8 +255,8 @@ def download_memory(bench: Bench) -> Row:
         turns.contenders,
         [
             Figure.of_value("most memory", peak, "MB", at_most(600, "MB")),
-            Figure.of_value("most threads", most["threads"], ""),
-            Figure.of_value("most open files", most["files"], ""),
+            turns.most_threads(),
+            turns.most_files(),
         ],
         turns.rounds,
         turns.service_share,

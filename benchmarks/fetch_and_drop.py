@@ -1,14 +1,12 @@
 """Fetches a table's files, decodes them and drops each, as a load does with parts it has rewritten.
 
 ``python -m benchmarks.fetch_and_drop <table> <folder>`` with the three settings of DAP in the
-environment. Writes the most threads and open files that it had to ``<folder>/most.json``.
+environment.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import threading
 from pathlib import Path
 
 from benchmarks.service import NAMESPACE
@@ -38,14 +36,10 @@ def main(table: str, folder: Path) -> None:
     ids = [each.id for each in job.objects]
     targets = [Target(n, each, folder / f"{n:05d}.parquet") for n, each in enumerate(ids)]
     links = LinkBook(client, ids, stop)
-    threads = files = 0
     for target in downloader.fetch(
         targets, links, Format.PARQUET, on_bytes=lambda _: None, stop=stop
     ):
         target.path.unlink()
-        threads = max(threads, threading.active_count())
-        files = max(files, len(list(Path("/proc/self/fd").iterdir())))
-    (folder / "most.json").write_text(json.dumps({"threads": threads, "files": files}))
 
 
 if __name__ == "__main__":

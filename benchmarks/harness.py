@@ -26,6 +26,7 @@ BENCHMARKS.md from all that are kept. ``--rounds N`` overrides the number of rou
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +48,10 @@ class Taken:
     """Most memory that one of its processes held."""
     service_share: float = 0.0
     """Part of the machine's processor time that the embedded service used meanwhile."""
+    threads: int = 0
+    """Most threads that the process itself had, looked at from outside."""
+    files: int = 0
+    """Most files and sockets that it had open."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,16 @@ class Turns:
     def seconds(self, name: str) -> float:
         """Give a contender's median time."""
         return statistics.median(run.seconds for run in self.taken[name])
+
+    def most_threads(self) -> Figure:
+        """Give the most threads that one of them ever had."""
+        runs = itertools.chain.from_iterable(self.taken.values())
+        return Figure.of_value("most threads", max(run.threads for run in runs), "")
+
+    def most_files(self) -> Figure:
+        """Give the most open files that one of them ever had."""
+        runs = itertools.chain.from_iterable(self.taken.values())
+        return Figure.of_value("most open files", max(run.files for run in runs), "")
 
     def ratio(self, ours: str, other: str, target: Target | None = None) -> Figure:
         """Tell how many times faster the first is than the other: the median over the rounds."""
