@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.contenders import OURS, official_dap, timed
+from benchmarks.contenders import OURS, by_its_own_clock, official_dap, timed
 from benchmarks.file_server import Network
 from benchmarks.harness import (
     Bench,
@@ -56,15 +56,22 @@ class Fetching:
         program = [sys.executable, "-m", "benchmarks.plain_requests"]
         return self._timed([*program, TABLE, str(self._folder), str(connections)])
 
+    def drained(self, connections: int = 16) -> Taken:
+        """Run plain sockets that drop what they get, which tells how fast the service can send."""
+        program = [sys.executable, "-m", "benchmarks.plain_sockets"]
+        return self._timed([*program, TABLE, str(connections)], own_clock=True)
+
     def _what(self, format: str = "jsonl") -> list[str]:
         to = ["--output-directory", str(self._folder)]
         return ["--namespace", NAMESPACE, "--table", TABLE, "--format", format, *to]
 
-    def _timed(self, command: Sequence[str]) -> Taken:
+    def _timed(self, command: Sequence[str], *, own_clock: bool = False) -> Taken:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir()
         environment = self._service.environment(self._data)
         taken = timed(command, environment, self._folder, self._service)
+        if own_clock:
+            taken = by_its_own_clock(taken, self._folder)
         shutil.rmtree(self._folder)
         return taken
 
@@ -90,7 +97,7 @@ def serving(bench: Bench, files: Sequence[str], network: Network) -> ServiceSpec
 
 @row("raw-download", order=50)
 def raw_download(bench: Bench) -> Row:
-    """Fetch 3 GB that need no network."""
+    """Fetch 3 GB that need no network, and see how fast the service could send them."""
     files = random_files(bench.scratch / "files", 16, 3_000 * _MB // 16)
     with running_service(serving(bench, files, Network())) as service:
         fetching = Fetching(bench, service)
@@ -101,38 +108,60 @@ def raw_download(bench: Bench) -> Row:
                 Contender("snapshot", lambda: fetching.ours("--verify", "size")),
                 Contender("official client", fetching.official),
                 Contender("plain threads", fetching.plain),
+                Contender("service alone", fetching.drained),
             ],
             bench.rounds(5),
         )
-    seconds = turns.seconds("snapshot")
     return Row(
         "raw download, 16 files, 3 GB, loopback to memory, `--verify size`",
         turns.contenders,
         [
             turns.ratio("snapshot", "official client", at_least(2.5)),
             turns.ratio("snapshot", "plain threads", at_least(0.9)),
-            Figure.of_value("snapshot", 3000 / seconds, "MB/s"),
+            Figure.of_value("snapshot", 3000 / turns.seconds("snapshot"), "MB/s"),
+            Figure.of_value(
+                "what the service can send", 3000 / turns.seconds("service alone"), "MB/s"
+            ),
         ],
         turns.rounds,
-        turns.service_share,
-        "the times are those of whole commands, from the start of their processes to the end.",
+        # Alone, it takes what it can get.
+        turns.without("service alone").service_share,
+        "the times are those of whole commands, from the start of their processes to the end; "
+        "only the service alone is timed from the first request for a file to the last byte, and "
+        "plain sockets drop what it sends.",
     )
+
+
+_ROWS = [300_000, 380_000, 460_000, 540_000, 620_000]
+_LINES = [300_000, 400_000, 500_000]
 
 
 @row("verify-parquet", order=60)
 def verify_parquet(bench: Bench) -> Row:
     """Decode Parquet while it arrives."""
-    rows = [300_000, 380_000, 460_000, 540_000, 620_000]
-    files = part_files(bench.scratch / "files", ".parquet", rows, 56)
-    return _decoding(bench, files, "parquet", "Parquet")
+    files = part_files(bench.scratch / "files", ".parquet", _ROWS, 56)
+    return _decoding(bench, files, "parquet", "Parquet, 56 files of several sizes")
 
 
-@row("verify-gzip", order=61)
+@row("verify-parquet-equal", order=61)
+def verify_parquet_equal(bench: Bench) -> Row:
+    """Decode Parquet where each connection has one file and all of them end at once."""
+    files = part_files(bench.scratch / "files", ".parquet", [3_000_000], 16)
+    return _decoding(bench, files, "parquet", "Parquet, 16 equal files that end at once")
+
+
+@row("verify-gzip", order=62)
 def verify_gzip(bench: Bench) -> Row:
     """Decode gzip text while it arrives."""
-    rows = [300_000, 400_000, 500_000]
-    files = part_files(bench.scratch / "files", ".jsonl.gz", rows, 72)
-    return _decoding(bench, files, "jsonl", "gzip text")
+    files = part_files(bench.scratch / "files", ".jsonl.gz", _LINES, 72)
+    return _decoding(bench, files, "jsonl", "gzip text, 72 files of several sizes")
+
+
+@row("verify-gzip-equal", order=63)
+def verify_gzip_equal(bench: Bench) -> Row:
+    """Decode gzip text where each connection has one file and all of them end at once."""
+    files = part_files(bench.scratch / "files", ".jsonl.gz", [3_150_000], 16)
+    return _decoding(bench, files, "jsonl", "gzip text, 16 equal files that end at once")
 
 
 def _decoding(bench: Bench, files: Sequence[str], format: str, words: str) -> Row:
@@ -146,12 +175,11 @@ def _decoding(bench: Bench, files: Sequence[str], format: str, words: str) -> Ro
                 Contender(each, partial(fetching.ours, "--verify", each, format=format))
                 for each in ("full", "size")
             ],
-            bench.rounds(3),
+            bench.rounds(5),
         )
     added = 100 * (turns.times_as_long("full", "size") - 1)
     return Row(
-        f"`--verify full`, {words}, {len(files)} files, {size / 1000:.1f} GB, "
-        "16 connections of 12.5 MB/s",
+        f"`--verify full`, {words}, {size / 1000:.1f} GB, 16 connections of 12.5 MB/s",
         turns.contenders,
         [
             Figure.of_value("time added by decoding", added, "%", at_most(5, "%")),
@@ -174,7 +202,7 @@ def slow_connections(bench: Bench) -> Row:
                 Contender("snapshot", lambda: fetching.ours("--verify", "size")),
                 Contender("official client", fetching.official),
             ],
-            bench.rounds(3),
+            bench.rounds(5),
         )
     return Row(
         "20 MB/s per connection, 50 ms per request, 16 files of 60 MB",
@@ -207,7 +235,7 @@ def small_files(bench: Bench) -> Row:
             Contender("snapshot", lambda: counted("ours")),
             Contender("official client", lambda: counted("official")),
         ],
-        bench.rounds(1),
+        bench.rounds(5),
     )
     return Row(
         "450 small files in one table, real limits",
@@ -226,8 +254,7 @@ def small_files(bench: Bench) -> Row:
 def download_memory(bench: Bench) -> Row:
     """Fetch and decode tables of several sizes, and look at what the process holds."""
     sizes = (1, 4, 16)
-    rows = [300_000, 380_000, 460_000, 540_000, 620_000]
-    one = part_files(bench.scratch / "files", ".parquet", rows, len(rows))
+    one = part_files(bench.scratch / "files", ".parquet", _ROWS, len(_ROWS))
     each = sum(Path(file).stat().st_size for file in one) / len(one)
 
     def run(gigabytes: int) -> Taken:

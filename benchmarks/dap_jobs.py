@@ -1,4 +1,4 @@
-"""Rows about waiting: for jobs under DAP's limits, and for answers that bring nothing new."""
+"""Rows about waiting for jobs under DAP's limits."""
 
 from __future__ import annotations
 
@@ -37,10 +37,6 @@ _KNOWN = (
     *("groups", "wiki_pages", "quizzes", "scores", "submissions", "users"),
 )
 _JOB_SECONDS = 20.0
-_UNLIMITED = {
-    "DAP_PIPELINE_CREATES_PER_MINUTE": "1000000",
-    "DAP_PIPELINE_LISTS_PER_MINUTE": "1000000",
-}
 _MATERIALIZED = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
   ... on MaterializationEvent { timestamp } } } } }"""
 
@@ -67,7 +63,7 @@ def twelve_tables(bench: Bench) -> Row:
                 lambda: _limited(spec, bench, [official_dap(), "--no-tracking", *what, *to]),
             ),
         ],
-        bench.rounds(1),
+        bench.rounds(5),
     )
     least = bound([_JOB_SECONDS] * len(_KNOWN))
     return Row(
@@ -92,7 +88,7 @@ def twelve_assets(bench: Bench) -> Row:
     """Materialize 12 tables with Dagster under the documented limits."""
     spec = _twelve(bench)
     turns = take_turns(
-        [Contender("Dagster run", lambda: _dagster_run(spec, bench))], bench.rounds(1)
+        [Contender("Dagster run", lambda: _dagster_run(spec, bench))], bench.rounds(5)
     )
     least = bound([_JOB_SECONDS] * len(_KNOWN))
     return Row(
@@ -173,7 +169,7 @@ def many_jobs(bench: Bench) -> Row:
             refused += service.rate_limited()
         return taken
 
-    turns = take_turns([Contender("pipeline's pacing", run)], bench.rounds(1))
+    turns = take_turns([Contender("pipeline's pacing", run)], bench.rounds(5))
     least = bound(jobs) / scale
     return Row(
         f"119 tables, jobs of 5 to 120 s, time scaled {scale:g} times",
@@ -191,43 +187,3 @@ def many_jobs(bench: Bench) -> Row:
         turns.service_share,
         "starting Python is part of the time and is not scaled.",
     )
-
-
-@row("nothing-new", order=120)
-def nothing_new(bench: Bench) -> Row:
-    """Load 100 tables that have not changed."""
-    file = plain_file(bench.scratch / "files")
-    tables = tuple(ReadyTable(name, (file,)) for name in numbered(100))
-    data, folder = bench.scratch / "data", bench.scratch / "run"
-    folder.mkdir()
-    with running_service(ServiceSpec(bench.scratch / "service", tables)) as service:
-        environment = service.environment(data, **_UNLIMITED)
-        names = ",".join(numbered(len(tables)))
-        load = [*OURS, "load", "--namespace", NAMESPACE, "--table", names]
-        ask = [sys.executable, "-m", "benchmarks.plain_answers", str(len(tables)), "10"]
-        timed(load, environment, folder, service)
-        before = _downloads(service)
-        turns = take_turns(
-            [
-                Contender("load", lambda: timed(load, environment, folder, service)),
-                Contender("answers alone", lambda: timed(ask, environment, folder, service)),
-            ],
-            bench.rounds(5),
-        )
-        downloads = _downloads(service) - before
-    own = turns.seconds("load") - turns.seconds("answers alone")
-    return Row(
-        "`load` of 100 tables with nothing new",
-        turns.contenders,
-        [
-            Figure.of_value("link requests", downloads, "", at_most(0, "")),
-            Figure.of_value("beyond DAP's answers", own, "s", at_most(1, "s")),
-        ],
-        turns.rounds,
-        turns.service_share,
-        "both are whole commands, starting Python included; without a link nothing is downloaded.",
-    )
-
-
-def _downloads(service: RunningService) -> int:
-    return service.requests()["object_url"]

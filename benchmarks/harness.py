@@ -1,6 +1,6 @@
 """What every row of the bench shares: contenders in turn, ratios, targets, and the kept results.
 
-A row is a function in a module named ``dap_*.py`` or ``lake_*.py`` of this package::
+A row is a function in a module named ``dap_*.py``, ``lake_*.py`` or ``increments*.py`` here::
 
     @row("raw-download", order=50)
     def raw_download(bench: Bench) -> Row:
@@ -184,6 +184,15 @@ class Turns:
         """Tell how many times as long the first takes as the other: the median over the rounds."""
         pairs = zip(self.taken[ours], self.taken[other], strict=True)
         return statistics.median(a.seconds / b.seconds for a, b in pairs)
+
+    def without(self, name: str) -> Turns:
+        """Leave one of them out."""
+        return Turns({each: runs for each, runs in self.taken.items() if each != name})
+
+    def longer(self, ours: str, other: str) -> float:
+        """Tell by how many seconds the first takes longer: the median over the rounds."""
+        pairs = zip(self.taken[ours], self.taken[other], strict=True)
+        return statistics.median(a.seconds - b.seconds for a, b in pairs)
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int) -> Turns:

@@ -124,7 +124,7 @@ def _register(share: float, *, recent: bool, order: int) -> None:
                 Contender(hand, case.by_hand),
                 Contender(whole, case.whole),
             ],
-            bench.rounds(3),
+            bench.rounds(5),
         )
         touched = len(merge_once(base.files, increment, _fresh(bench.disk / "count")).removed)
         return Row(
@@ -164,7 +164,7 @@ def queries_after_increments(bench: Bench) -> Row:
         Contender(name, partial(_timed, partial(_query, paths, middle)))
         for name, paths in tables.items()
     ]
-    turns = take_turns(contenders, bench.rounds(9))
+    turns = take_turns(contenders, bench.rounds(5))
     return Row(
         f"four queries of {sum(f.rows for f in files):,} rows",
         turns.contenders,

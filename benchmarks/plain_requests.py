@@ -21,6 +21,17 @@ _SESSIONS = threading.local()
 
 def main(table: str, folder: Path, connections: int) -> None:
     """Fetch the files of a table's snapshot."""
+    with ThreadPoolExecutor(connections) as pool:
+        jobs = [
+            pool.submit(_fetch, url, folder / f"{number:05d}")
+            for number, url in enumerate(links(table))
+        ]
+        for each in jobs:
+            each.result()
+
+
+def links(table: str) -> list[str]:
+    """Run a snapshot of a table and give the signed links of its files."""
     base = os.environ["DAP_API_URL"]
     credentials = (os.environ["DAP_CLIENT_ID"], os.environ["DAP_CLIENT_SECRET"])
     login = requests.post(
@@ -36,14 +47,8 @@ def main(table: str, folder: Path, connections: int) -> None:
     while job["status"] != "complete":
         time.sleep(0.05)
         job = api.get(f"{base}/dap/job/{job['id']}", timeout=60).json()
-    links = api.post(f"{base}/dap/object/url", json=job["objects"], timeout=60).json()["urls"]
-    with ThreadPoolExecutor(connections) as pool:
-        jobs = [
-            pool.submit(_fetch, link["url"], folder / f"{number:05d}")
-            for number, link in enumerate(links.values())
-        ]
-        for each in jobs:
-            each.result()
+    urls = api.post(f"{base}/dap/object/url", json=job["objects"], timeout=60).json()["urls"]
+    return [link["url"] for link in urls.values()]
 
 
 def _fetch(url: str, file: Path) -> None:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from duckdb import DuckDBPyConnection
+
 from benchmarks.file_server import serving_files
 from benchmarks.service import NAMESPACE, PLAIN_SCHEMA, ReadyTable, ServiceSpec, read_spec
 from dap_pipeline.sandbox.app import Service
@@ -23,24 +25,38 @@ from dap_pipeline.sandbox.job_book import Job, JobBook, Result
 from dap_pipeline.sandbox.jobs import Jobs, JobSettings
 from dap_pipeline.sandbox.limits import DOCUMENTED_LIMITS, RateLimiter
 from dap_pipeline.sandbox.objects import Links
+from dap_pipeline.sandbox.queries import Query
+from dap_pipeline.sandbox.selections import Selection
 from dap_pipeline.sandbox.serve import running_sandbox
-from dap_pipeline.sandbox.store import Store
+from dap_pipeline.sandbox.store import Store, StoredTable
 
 COMMITTED_AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
 _MOST_JOBS = 256
+_REFRESHED_AFTER = timedelta(hours=4)
 
 
 class ReadyJobs(Jobs):
-    """Jobs whose files lie there already."""
+    """Jobs whose files lie there already; increments have none."""
 
     def __init__(self, tables: Mapping[str, ReadyTable], folder: Path, **parts: Any) -> None:
         super().__init__(folder=folder, **parts)
         self._tables = tables
         self._objects = folder
 
+    def _select(
+        self, table: StoredTable, query: Query, cursor: DuckDBPyConnection | None = None
+    ) -> Selection:
+        """Allow increments from any instant on: their results go on without the store."""
+        if query.since is None:
+            return super()._select(table, query, cursor)
+        return Selection(table, query.since + _REFRESHED_AFTER, query.since)
+
     def _produce(self, job: Job) -> Result:
         table = self._tables[job.table]
         time.sleep(table.seconds)
+        if job.query.since is not None:
+            # Nothing has changed since then, and DAP has been refreshed meanwhile.
+            return Result((), table.version, job.query.since, job.query.since + _REFRESHED_AFTER)
         folder = self._objects / job.id
         folder.mkdir(mode=0o700)
         for path in map(Path, table.files):

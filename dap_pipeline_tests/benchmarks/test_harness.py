@@ -45,6 +45,7 @@ def test_a_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
     assert turns.ratio("a", "b").value == 3.0
     assert turns.ratio("b", "a").value == pytest.approx(1 / 3)
     assert turns.times_as_long("a", "b") == pytest.approx(1 / 3)
+    assert turns.longer("b", "a") == 6.0
     assert turns.seconds("a") == 2.0
     assert turns.rounds == 3
     assert turns.service_share == 0.3

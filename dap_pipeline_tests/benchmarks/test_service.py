@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from benchmarks.file_server import Network, serving_files
+from benchmarks.plain_sockets import drain
 from benchmarks.service import ReadyTable, ServiceSpec, running_service
 from dap_pipeline.cli.main import run
 
@@ -20,6 +21,13 @@ def test_the_file_server_sends_whole_files_ranges_and_404(tmp_path: Path) -> Non
     assert (part.status_code, part.content) == (206, b"456789")
     assert part.headers["Content-Range"] == "bytes 4-9/10"
     assert none.status_code == 404
+
+
+def test_the_file_server_is_drained_to_the_last_byte(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+    with serving_files(tmp_path, Network()) as url:
+        received = drain(f"{url}/file?signature=x")
+    assert 3_000_000 < received < 3_001_000
 
 
 @pytest.mark.slow
