@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from benchmarks.harness import (
     Bench,
     Contender,
     Figure,
-    Measured,
     Row,
     Taken,
+    Turns,
     at_least,
     at_most,
     row,
@@ -69,7 +70,7 @@ def serving(folder: Path, parts: Sequence[Path]) -> ServiceSpec:
 
 
 def _parts(folder: Path, source: SourceFormat, **options: Any) -> list[Path]:
-    """Make the parts in a process of its own: what it held would count for those started here."""
+    """Make the parts in a process of its own, which gives all its memory back."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(make_parts, folder, source, **options).result()
 
@@ -124,25 +125,57 @@ def lake_jsonl(bench: Bench) -> Row:
     return _against_bare(bench, SourceFormat.JSONL, work, 0.8)
 
 
+@dataclass(frozen=True)
+class Sized:
+    """A table of so many GB: of Parquet, or of text before packing."""
+
+    gigabytes: int
+    source: SourceFormat
+    checksums: bool = True
+
+    @property
+    def name(self) -> str:
+        """Say what it is."""
+        words = "Parquet" if self.source is SourceFormat.PARQUET else "JSONL"
+        return f"{self.gigabytes} GB of {words}" + ("" if self.checksums else " without checksums")
+
+
+_SIZED = (
+    *(Sized(size, SourceFormat.PARQUET) for size in (1, 4, 16)),
+    Sized(1, SourceFormat.PARQUET, checksums=False),
+    *(Sized(size, SourceFormat.JSONL) for size in (1, 4)),
+)
+
+
 @row("lake-memory", order=220)
 def lake_memory(bench: Bench) -> Row:
-    """Load tables of 1, 4 and 16 GB of Parquet."""
-    contenders: list[Measured] = []
-    figures: list[Figure] = []
-    for size in (1, 4, 16):
-        taken = _loaded(bench.disk / str(size), size, bench.rounds(1))
-        contenders.append(taken)
-        figures.append(Figure.of_value(f"a table of {taken.name}", taken.peak_mb, "MB", _MEMORY))
-    return Row("memory of a load", contenders, figures, 1)
+    """Load tables of several sizes and formats."""
+    taken: dict[str, list[Taken]] = {}
+    for each in _SIZED:
+        # What memory is needed does not depend on what else the machine does: one run tells it.
+        taken |= _loaded(bench.disk / "sized", each, bench.rounds(1)).taken
+    turns = Turns(taken)
+    peaks = [Figure.of_value(e.name, e.peak_mb, "MB", _MEMORY) for e in turns.contenders]
+    return Row(
+        "memory of a load",
+        turns.contenders,
+        [*peaks, turns.most_threads(), turns.most_files()],
+        turns.rounds,
+        turns.service_share,
+    )
 
 
-def _loaded(folder: Path, size: int, rounds: int) -> Measured:
-    """Load a table of so many GB."""
-    source = SourceFormat.PARQUET
-    count = size * _PARTS_OF_A_GB
-    parts = _parts(folder / "parts", source, parts=count, rows=_ROWS[source])
+def _loaded(folder: Path, sized: Sized, rounds: int) -> Turns:
+    """Load a table of this size."""
+    parts = _parts(
+        folder / "parts",
+        sized.source,
+        parts=sized.gigabytes * _PARTS_OF_A_GB,
+        rows=_ROWS[sized.source],
+        checksums=sized.checksums,
+    )
     with running_service(serving(folder / "service", parts)) as service:
-        run = Contender(f"{size} GB", lambda: load(service, folder / "data", source))
+        run = Contender(sized.name, lambda: load(service, folder / "data", sized.source))
         turns = take_turns([run], rounds)
     shutil.rmtree(folder)
-    return turns.contenders[0]
+    return turns
