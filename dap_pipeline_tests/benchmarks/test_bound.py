@@ -21,6 +21,10 @@ def test_the_bound_is_that_of_the_job_that_ends_last_and_not_of_the_last_job() -
     assert bound([1.0] * 6, Budget(creates=6)) == 1.0
 
 
+def test_the_bound_is_that_of_the_given_order() -> None:
+    assert bound([1.0, 1, 1, 1, 1, 100]) == 160.0
+
+
 def test_no_simulated_run_is_faster_than_the_bound() -> None:
     for count in (1, 5, 6, 119):
         jobs = mixed_jobs(count)
@@ -38,6 +42,12 @@ def test_a_run_with_room_for_every_job_comes_near_the_bound() -> None:
 def test_too_few_tables_in_flight_cost_time() -> None:
     jobs = [600.0] * 60
     assert simulate(jobs, parallel=10).seconds > 2.5 * simulate(jobs, parallel=60).seconds
+
+
+def test_a_job_that_waits_for_its_start_is_polled_as_often_as_the_first() -> None:
+    """Else the long wait for its slot would make the time between its polls long."""
+    first_minute = simulate([20.0] * 5, parallel=6).seconds
+    assert simulate([20.0] * 6, parallel=6).seconds == pytest.approx(60.5 + first_minute)
 
 
 def test_polls_never_exceed_their_budget() -> None:
