@@ -15,7 +15,7 @@ from pathlib import Path
 
 import benchmarks
 from benchmarks.harness import ROOT, Bench, Kept, Registered, keep, kept_results, registered
-from benchmarks.machine import machine
+from benchmarks.machine import commit, machine
 from benchmarks.report import report
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # folders made there are private
@@ -51,6 +51,7 @@ def _parser(rows: Sequence[Registered]) -> argparse.ArgumentParser:
 def _run(each: Registered, asked: argparse.Namespace) -> bool:
     """Run one row; what goes wrong in it is shown and does not keep the others from running."""
     print(f"{each.name} …", flush=True)
+    measured = commit()
     try:
         with _bench(asked.rounds) as bench:
             found = each.measure(bench)
@@ -58,7 +59,7 @@ def _run(each: Registered, asked: argparse.Namespace) -> bool:
         traceback.print_exc(file=sys.stderr)
         return False
     today = datetime.now(UTC).date().isoformat()
-    keep(Kept(each.name, each.order, today, machine(), found))
+    keep(Kept(each.name, each.order, today, machine(), found, measured))
     for figure in found.figures:
         print(f"  {figure.of}: {figure.value:.3g} {figure.unit} ({figure.target or 'no target'})")
     return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.contenders import timed
-from benchmarks.harness import ROOT, Bench, Contender, Figure, Row, at_most, row, take_turns
+from benchmarks.harness import ROOT, Bench, Contender, Figure, Row, Taken, at_most, row, take_turns
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
 
@@ -28,23 +29,31 @@ def unchanged_assets(bench: Bench) -> Row:
         command = [sys.executable, "-m", "benchmarks.with_descendants"]
         dagster = str(Path(sys.executable).with_name("dagster"))
         refresh = [dagster, "asset", "materialize", "-m", "dap_pipeline.definitions", "--select"]
-        timed([*command, *refresh, "*"], environment, folder)
-        turns = take_turns(
-            [
-                Contender(
-                    "Dagster run", lambda: timed([*command, *refresh, "*"], environment, folder)
-                )
-            ],
-            bench.rounds(1),
-        )
+
+        def run() -> Taken:
+            return timed([*command, *refresh, "*"], environment, folder, _ThisProcess())
+
+        run()
+        turns = take_turns([Contender("Dagster run", run)], bench.rounds(5))
     spent = turns.contenders[0].cpu_seconds
     return Row(
-        "a Dagster refresh of all 119 tables, all unchanged",
+        "a Dagster refresh of all 119 tables, all unchanged, without daemon, code server and UI",
         turns.contenders,
         [Figure.of_value("processor time of all its processes", spent, "s", at_most(120, "s"))],
         turns.rounds,
-        note="the run with its steps, checks and registration; the daemon and the UI not.",
+        turns.service_share,
+        "all its processes are that of the run (`dagster asset materialize`) and those that it "
+        "starts for the steps, with checks and registration. The daemon, the code server and "
+        "the UI serve all runs and are not counted.",
     )
+
+
+class _ThisProcess:
+    """The service, which runs in a thread of the bench, which only waits meanwhile."""
+
+    def cpu_seconds(self) -> float:
+        """Give the processor time of this process."""
+        return time.process_time()
 
 
 def _environment(service: RunningSandbox, folder: Path) -> Mapping[str, str]:

@@ -263,6 +263,8 @@ class Kept:
     date: str
     machine: dict[str, str]
     row: Row
+    commit: str = ""
+    """What was measured; see `machine.commit`."""
 
 
 def keep(kept: Kept, folder: Path = RESULTS) -> Path:

@@ -12,7 +12,9 @@ _HEAD = """\
 Written by `make bench`. Contenders run in turn within one run; a ratio is the median of the ratios
 of each round, and above 1 it says how many times faster the first one is. "Service" is the share
 of the machine's processor time that the embedded service took beside the contender where it took
-most: what it takes, both contenders lack. Where the time goes is told in
+most: what it takes, both contenders lack. How fast it can send is measured in the row of the raw
+download. The memory is the most that a contender's largest process held. "Commit" is what was
+measured, with a plus where files differed from it. Where the time goes is told in
 [docs/speed.md](docs/speed.md).
 
 """
@@ -55,15 +57,19 @@ def _details(results: Iterable[Kept]) -> str:
 
 
 def _machines(results: Sequence[Kept]) -> str:
-    """Name each machine once, with the rows that were measured there."""
-    rows: dict[str, list[str]] = {}
+    """Name each machine once, and below it what was measured there, by day and commit."""
+    found: dict[str, dict[str, list[str]]] = {}
     for kept in results:
-        rows.setdefault("; ".join(f"{k} {v}" for k, v in kept.machine.items()), []).append(
-            f"`{kept.name}` ({kept.date})"
-        )
+        machine = "; ".join(f"{name} {value}" for name, value in kept.machine.items())
+        when = kept.date + (f", commit {kept.commit}" if kept.commit else "")
+        found.setdefault(machine, {}).setdefault(when, []).append(f"`{kept.name}`")
     lines = ["## Machine", ""]
-    for machine, names in rows.items():
-        lines.append(f"* {machine}: {', '.join(names)}" if len(rows) > 1 else f"* {machine}")
+    only = len(found) == 1
+    for machine, times in found.items():
+        lines.append(f"* {machine}")
+        for when, names in sorted(times.items()):
+            all_rows = only and len(times) == 1
+            lines.append(f"  * {when}: {'all rows' if all_rows else ', '.join(names)}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from benchmarks.harness import (
     kept_results,
     take_turns,
 )
+from benchmarks.machine import commit
 from benchmarks.report import report
 
 
@@ -67,7 +71,7 @@ def test_a_figure_tells_whether_it_is_small_enough() -> None:
 def kept(name: str, order: int, value: float, machine: str = "a box") -> Kept:
     figure = Figure.of_value("ours against theirs", value, "x", at_least(2))
     row = Row(f"work of {name}", [Measured("ours", 1.5, 0.5, 80)], [figure], 5, 0.125, "a word.")
-    return Kept(name, order, "2026-11-23", {"processor": machine}, row)
+    return Kept(name, order, "2026-11-23", {"processor": machine}, row, "1a2b3c4")
 
 
 def test_a_result_is_read_as_it_was_kept(tmp_path: Path) -> None:
@@ -91,8 +95,34 @@ def test_the_page_shows_what_was_met_and_what_was_not() -> None:
     assert "* `slow`: a word." in page
 
 
-def test_a_machine_is_named_once_where_all_rows_are_from_it() -> None:
+def test_a_machine_is_named_once_with_what_was_measured_there() -> None:
     one = report([kept("fast", 1, 2.5), kept("slow", 2, 1.5)])
     two = report([kept("fast", 1, 2.5), kept("slow", 2, 1.5, "another box")])
-    assert one.count("a box") == 1
-    assert "another box: `slow` (2026-11-23)" in two
+    assert one.endswith("* processor a box\n  * 2026-11-23, commit 1a2b3c4: all rows\n")
+    assert "* processor another box\n  * 2026-11-23, commit 1a2b3c4: `slow`\n" in two
+
+
+def test_rows_of_several_commits_are_listed_by_commit() -> None:
+    newer = replace(kept("fast", 1, 2.5), commit="5d6e7f8+")
+    page = report([newer, kept("slow", 2, 1.5), kept("wide", 3, 1.5)])
+    assert page.count("a box") == 1
+    assert "  * 2026-11-23, commit 1a2b3c4: `slow`, `wide`\n" in page
+    assert "  * 2026-11-23, commit 5d6e7f8+: `fast`\n" in page
+
+
+def test_what_was_measured_is_named_by_its_commit(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", *who, "-C", tmp_path, *words], check=True, capture_output=True)
+
+    assert commit(tmp_path) == ""
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    clean = commit(tmp_path)
+    assert re.fullmatch(r"[0-9a-f]{7,}", clean)
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "row.json").touch()
+    (tmp_path / "BENCHMARKS.md").touch()
+    assert commit(tmp_path) == clean
+    (tmp_path / "module.py").touch()
+    assert commit(tmp_path) == f"{clean}+"
