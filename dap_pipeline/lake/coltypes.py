@@ -99,12 +99,16 @@ class Member:
     name: str
     type: ColumnType
     description: str = ""
+    gone: bool = False
+    """Whether the table's schema no longer has the member, as for a column."""
 
     def delta_field(self) -> dict[str, Any]:
         """Describe the member as a field of Delta's schema JSON."""
         metadata = {"dap.type": self.type.label}
         if self.description:
             metadata["comment"] = self.description
+        if self.gone:
+            metadata["dap.gone"] = "true"
         return {
             "name": self.name,
             "type": self.type.delta,
@@ -131,7 +135,8 @@ def from_delta(delta: Any, label: str) -> ColumnType:
 def _member_from_delta(field: dict[str, Any]) -> Member:
     metadata = field["metadata"]
     kind = from_delta(field["type"], metadata["dap.type"])
-    return Member(field["name"], kind, metadata.get("comment", ""))
+    gone = metadata.get("dap.gone") == "true"
+    return Member(field["name"], kind, metadata.get("comment", ""), gone)
 
 
 TEXT = ColumnType(Kind.TEXT)

@@ -74,6 +74,8 @@ class Column:
     """Whether DAP may put a marker in place of a text that is too long."""
     gone: bool = False
     """Whether the table's schema no longer has the column: older rows keep it until a snapshot."""
+    formerly: str = ""
+    """The name that the column had until another one took it; empty where it has its own still."""
     lacking: bool = False
     """Whether rows from before the schema required a value may be without one."""
     masked: Mask | None = None
@@ -120,6 +122,8 @@ class Column:
             metadata["dap.oversized"] = "true"
         if self.gone:
             metadata["dap.gone"] = "true"
+        if self.formerly:
+            metadata["dap.formerly"] = self.formerly
         if self.lacking:
             metadata["dap.lacking"] = "true"
         if self.masked is not None:
@@ -149,6 +153,7 @@ class Column:
             members=tuple(json.loads(metadata.get("dap.enum", "[]"))),
             oversized=metadata.get("dap.oversized") == "true",
             gone=metadata.get("dap.gone") == "true",
+            formerly=metadata.get("dap.formerly", ""),
             lacking=metadata.get("dap.lacking") == "true",
             masked=None if masked is None else Mask(masked),
             unmasked=None if kept is None else cls.from_delta_field(json.loads(kept)),

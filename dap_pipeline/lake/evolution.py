@@ -1,21 +1,31 @@
 """Tells what changed between two shapes of a table, and which shape holds the rows of both.
 
-A column is the same one as long as its name is the same. Members of structs are named with dots
+A column is the same one as long as its name is the same; one that was removed and has come back is
+another. Members of structs are named with dots
 and the elements of lists with brackets: ``settings.public``, ``tags[]``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from dap_pipeline.errors import SchemaConflictError
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
 from dap_pipeline.lake.columns import Column, Mask, TableShape
+from dap_pipeline.lake.naming import free_name
 from dap_pipeline.lake.widening import TypeChange, compare_types, wider_type
 
-__all__ = ["ShapeChange", "What", "changes_between", "merged_shape"]
+__all__ = [
+    "ShapeChange",
+    "What",
+    "changes_between",
+    "merged_shape",
+    "names_between",
+    "names_kept",
+    "set_aside",
+]
 
 
 class What(StrEnum):
@@ -30,6 +40,7 @@ class What(StrEnum):
     OPTIONAL = "optional"
     MEMBERS = "members"
     OVERSIZED = "oversized"
+    KEPT = "kept"
     KEY = "key"
     DESCRIPTION = "description"
 
@@ -49,6 +60,7 @@ _SENTENCES = {
     What.OPTIONAL: "{column} is no longer required",
     What.MEMBERS: "{column} permits {after} instead of {before}",
     What.OVERSIZED: "{column} {after} stand for too long texts by a marker",
+    What.KEPT: "{column} begins anew, and what it held before is kept as {after}",
     What.KEY: "the key changed from ({before}) to ({after})",
     What.DESCRIPTION: "{column} is described anew",
 }
@@ -150,7 +162,7 @@ def _of_type(path: str, old: ColumnType, new: ColumnType) -> Iterator[_Differenc
 def _of_members(
     path: str, old: tuple[Member, ...], new: tuple[Member, ...]
 ) -> Iterator[_Difference]:
-    before, after = ({m.name: m for m in members} for members in (old, new))
+    before, after = ({m.name: m for m in members if not m.gone} for members in (old, new))
     for name, member in after.items():
         place = f"{path}.{name}"
         if name not in before:
@@ -194,8 +206,9 @@ def merged_shape(before: TableShape, after: TableShape) -> TableShape:
     snapshot. Enumerations permit the values of both.
 
     Raises:
-        SchemaConflictError: the key, a type or the field of a column differs beyond that, or the
-            settings mask or drop other columns than those of the published rows.
+        SchemaConflictError: the key, a type or the field of a column differs beyond that, a column
+            that was removed has come back, or the settings mask or drop other columns than those of
+            the published rows.
     """
     _check_masks(before, after)
     if before.key != after.key:
@@ -240,14 +253,68 @@ def _check_names(before: TableShape, after: TableShape) -> None:
             raise _conflict(before, after, f"column {column.name} is now written {other}")
 
 
-def _both(before: TableShape, after: TableShape, old: Column, new: Column) -> Column:
+def set_aside(before: TableShape, after: TableShape, *, never: Collection[str]) -> TableShape:
+    """Give the published shape with other names for columns that cannot be one with the new ones.
+
+    So ``merged_shape`` keeps both, where no snapshot could bring the older rows again: the older
+    values under the other name, and the new column, which is NULL in older rows.
+
+    Args:
+        before: shape of the published version.
+        after: shape that DAP's schema of the new job has.
+        never: columns that the table cannot do without; they keep their names, as the key does.
+    """
+    new = {column.name.casefold(): column for column in after.columns}
+    taken = {column.name.casefold() for column in (*before.columns, *after.columns)}
+    columns = []
+    for column in before.columns:
+        other = new.get(column.name.casefold())
+        fixed = column.name in never or column.name in before.key
+        if other is None or fixed or not _in_the_way(column, other):
+            columns.append(column)
+            continue
+        name = free_name(f"{column.name}_before_v{after.schema_version}", taken)
+        taken.add(name.casefold())
+        first = column.formerly or column.name
+        columns.append(replace(column, name=name, gone=True, formerly=first))
+    return replace(before, columns=tuple(columns))
+
+
+def names_between(before: TableShape, named: TableShape) -> dict[str, str]:
+    """Give the new name of each column that ``set_aside`` has named otherwise."""
+    pairs = zip(before.columns, named.columns, strict=True)
+    return {old.name: new.name for old, new in pairs if old.name != new.name}
+
+
+def names_kept(before: TableShape, named: TableShape, after: TableShape) -> tuple[ShapeChange, ...]:
+    """Tell under which names columns are kept that ``set_aside`` has named otherwise."""
+    versions = (before.schema_version, after.schema_version)
+    return tuple(
+        ShapeChange(old, What.KEPT, "", new, *versions)
+        for old, new in names_between(before, named).items()
+    )
+
+
+def _in_the_way(old: Column, new: Column) -> str:
+    """Say why a published column and one of the new schema cannot be one; empty if they can."""
+    if old.name != new.name:
+        return f"column {old.name} is now written {new.name}"
     if _field_of(old) != _field_of(new):
-        words = f"column {new.name} held the field {_field_of(old)} and holds {_field_of(new)}"
-        raise _conflict(before, after, words)
+        return f"column {new.name} held the field {_field_of(old)} and holds {_field_of(new)}"
+    if old.gone and not new.gone:
+        return f"column {new.name} was removed and has come back"
+    types = _typed(old.type), _typed(new.type)
+    if wider_type(old.type, new.type) is not None:
+        return ""
+    if types[0] == types[1]:
+        return f"a member of column {new.name} was removed and has come back"
+    return f"column {new.name} was {types[0]} and is {types[1]}"
+
+
+def _both(before: TableShape, after: TableShape, old: Column, new: Column) -> Column:
     kind = wider_type(old.type, new.type)
-    if kind is None:
-        words = f"column {new.name} was {_typed(old.type)} and is {_typed(new.type)}"
-        raise _conflict(before, after, words)
+    if kind is None or _in_the_way(old, new):
+        raise _conflict(before, after, _in_the_way(old, new))
     is_open = not old.members or not new.members
     members = () if is_open else tuple(dict.fromkeys((*new.members, *old.members)))
     return replace(
@@ -255,7 +322,7 @@ def _both(before: TableShape, after: TableShape, old: Column, new: Column) -> Co
         type=kind,
         members=members,
         oversized=old.oversized or new.oversized,
-        lacking=new.required and (old.lacking or old.gone or not old.required),
+        lacking=new.required and (old.lacking or not old.required),
     )
 
 

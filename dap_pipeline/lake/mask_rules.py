@@ -57,8 +57,11 @@ class MaskRule:
         return fnmatchcase(name.namespace, self.namespace) and fnmatchcase(name.table, self.table)
 
     def matches(self, column: Column) -> bool:
-        """Tell whether it names the column of a table that it concerns."""
-        named = fnmatchcase(column.name, self.column)
+        """Tell whether it names the column of a table that it concerns.
+
+        A column that was set aside is still the one that had the name.
+        """
+        named = fnmatchcase(column.formerly or column.name, self.column)
         return named and (column.section is not Section.META or self.column == column.name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def own_names(fields: Sequence[tuple[str, str]], reserved: Sequence[str]) -> list[str]:
@@ -18,13 +18,14 @@ def own_names(fields: Sequence[tuple[str, str]], reserved: Sequence[str]) -> lis
         taken.add(name.casefold())
     names = []
     for (name, section), keeps_name in zip(fields, keeps, strict=True):
-        own = name if keeps_name else _free(f"{name}_{section}", taken)
+        own = name if keeps_name else free_name(f"{name}_{section}", taken)
         taken.add(own.casefold())
         names.append(own)
     return names
 
 
-def _free(base: str, taken: set[str]) -> str:
+def free_name(base: str, taken: Collection[str]) -> str:
+    """Give a name that is not among the casefolded ones that are taken."""
     name, number = base, 2
     while name.casefold() in taken:
         name = f"{base}_{number}"

@@ -13,7 +13,13 @@ from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import LakeError, SchemaConflictError
 from dap_pipeline.lake.changes_table import with_load
 from dap_pipeline.lake.columns import TableShape, shape_of
-from dap_pipeline.lake.evolution import ShapeChange, merged_shape
+from dap_pipeline.lake.evolution import (
+    ShapeChange,
+    merged_shape,
+    names_between,
+    names_kept,
+    set_aside,
+)
 from dap_pipeline.lake.fetching import Fetcher, Workshop
 from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
 from dap_pipeline.lake.harm import UNREADABLE, snapshot_in_place_of
@@ -30,6 +36,11 @@ from dap_pipeline.lake.tables import NewLoad
 
 _LOG = logging.getLogger(__name__)
 _UNKNOWN = "%s: it is not known what the snapshot changed: %s"
+_BEGIN_ANEW = (
+    "DAP no longer has the older rows, so they are kept as a table of their own: rename the table's"
+    " folder in the lake, {0.namespace}/{0.table}, to {0.namespace}/{0.table}_before_v{1}, and load"
+    " {0} again."
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,8 @@ class Loading:
     """The columns of the job's rows."""
     target: TableShape
     """The columns of the table after the load."""
+    named: TableShape | None
+    """The published columns, with other names where they are in the way of the new ones."""
     schema_changes: tuple[ShapeChange, ...]
     remasked: bool
     """Whether the published rows are masked by other settings."""
@@ -105,11 +118,17 @@ class VersionMaker:
         shape = self._options.masking.apply(task.name, shape_of(schema))
         before = None if task.before is None else task.before.shape
         changes = check_contract(task.name, before, shape, self._options.rules.contracts)
-        stays = answer.kind is LoadKind.INCREMENTAL or accumulating(task.name, shape) is not None
-        target = self._merged_shape(task, answer, before, shape) if stays and before else shape
+        target, named = shape, before
+        if before is not None:
+            how = accumulating(task.name, before) or accumulating(task.name, shape)
+            if how is not None:
+                named = set_aside(before, shape, never=(how.day_column,))
+                changes += names_kept(before, named, shape)
+            if how is not None or answer.kind is LoadKind.INCREMENTAL:
+                target = self._merged_shape(task, answer, named or before, shape)
         for change in changes:
             _LOG.warning("%s: %s", task.name, change)
-        return Loading(task, answer, shape, target, changes, remasked)
+        return Loading(task, answer, shape, target, named, changes, remasked)
 
     def _merged_shape(
         self, task: Task, answer: Answer, before: TableShape, shape: TableShape
@@ -117,6 +136,9 @@ class VersionMaker:
         try:
             return merged_shape(before, shape)
         except SchemaConflictError as error:
+            if accumulating(task.name, before) or accumulating(task.name, shape):
+                error.what_to_do = _BEGIN_ANEW.format(task.name, shape.schema_version)
+                raise
             if task.mode is LoadMode.AUTO and answer.kind is LoadKind.INCREMENTAL:
                 demand = Demand(error.what, answer.at, answer.job.schema_version)
                 raise SnapshotNeededError(demand) from error
@@ -277,7 +299,16 @@ def _merged(
     paths = [file.path for file in tidy]
     if how is None:
         return merge(base, paths, base_shape=before, shape=after, work=work, options=options)
-    return accumulate(base, paths, how, base_shape=before, shape=after, work=work, options=options)
+    return accumulate(
+        base,
+        paths,
+        how,
+        base_shape=before,
+        shape=after,
+        names=names_between(before, loading.named or before),
+        work=work,
+        options=options,
+    )
 
 
 def brings_nothing(made: Made, loading: Loading, before: PublishedTable) -> bool:

@@ -62,7 +62,7 @@ def _fits_decimal(narrow: ColumnType, wide: ColumnType) -> bool:
 def wider_type(before: ColumnType, after: ColumnType) -> ColumnType | None:
     """Give the type that holds the values of both; None if neither can hold the other's.
 
-    Structs keep the members of both.
+    Structs keep the members of both. A member that is gone does not come back as the same one.
     """
     if before == after:
         return after
@@ -82,12 +82,14 @@ def _wider_struct(before: ColumnType, after: ColumnType) -> ColumnType | None:
     old = {member.name: member for member in before.members}
     members: list[Member] = []
     for member in after.members:
-        kind = wider_type(old[member.name].type, member.type) if member.name in old else member.type
-        if kind is None:
+        was = old.get(member.name)
+        kind = member.type if was is None else wider_type(was.type, member.type)
+        came_back = was is not None and was.gone and not member.gone
+        if kind is None or came_back:
             return None
         members.append(replace(member, type=kind))
     names = {member.name for member in after.members}
-    kept = [member for name, member in old.items() if name not in names]
+    kept = [replace(member, gone=True) for name, member in old.items() if name not in names]
     folded = [member.name.lower() for member in (*members, *kept)]
     if len(set(folded)) < len(folded):
         return None

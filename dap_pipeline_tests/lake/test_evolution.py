@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from dap_pipeline.errors import SchemaConflictError
 from dap_pipeline.lake.coltypes import ColumnType, Kind, Member
 from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
-from dap_pipeline.lake.evolution import What, changes_between, merged_shape
+from dap_pipeline.lake.evolution import (
+    What,
+    changes_between,
+    merged_shape,
+    names_between,
+    names_kept,
+    set_aside,
+)
+from dap_pipeline.lake.mask_rules import parse_rules
 from dap_pipeline.lake.widening import fits, wider_type
 
 from .making import (
@@ -143,6 +151,16 @@ CONFLICTS = {
     "whole numbers in floats": (shape({"a": INT64}), shape({"a": DOUBLE}), "BIGINT and is DOUBLE"),
     "case": (shape({"Name": STRING}), shape({"name": STRING}), "Name is now written name"),
     "json": (shape({"a": JSON}), shape({"a": STRING}), r"VARCHAR \(json\) and is VARCHAR"),
+    "come back": (
+        merged_shape(shape({"a": STRING}), shape({})),
+        shape({"a": STRING}),
+        "column a was removed and has come back",
+    ),
+    "member come back": (
+        merged_shape(shape({"a": object_of(b=INT32, c=INT32)}), shape({"a": object_of(b=INT32)})),
+        shape({"a": object_of(b=INT32, c=INT32)}),
+        "a member of column a was removed and has come back",
+    ),
 }
 
 
@@ -152,6 +170,32 @@ def test_what_cannot_share_a_table_asks_for_a_snapshot(case: str) -> None:
     with pytest.raises(SchemaConflictError, match=words) as caught:
         merged_shape(before, after)
     assert "snapshot" in str(caught.value)
+
+
+@pytest.mark.parametrize("case", set(CONFLICTS) - {"key"})
+def test_what_cannot_share_a_column_can_be_kept_under_another_name(case: str) -> None:
+    before, after, _ = CONFLICTS[case]
+    named = set_aside(before, after, never=())
+    merged = merged_shape(named, after)
+    ((old, new),) = names_between(before, named).items()
+    kept = merged.column(new)
+    assert new == f"{old}_before_v1"
+    assert (kept.type, kept.gone, kept.formerly) == (before.column(old).type, True, old)
+    assert TableShape.from_delta_schema(merged.delta_schema()) == merged
+    (told,) = names_kept(before, named, after)
+    assert str(told).startswith(
+        f"Column {old} begins anew, and what it held before is kept as {new}"
+    )
+    # A rule that masks the column goes on masking what it held before.
+    (rule,) = parse_rules(f"canvas.courses.{old}=null")
+    assert rule.matches(kept)
+
+
+def test_a_name_that_is_taken_is_not_given_twice_and_what_never_goes_stays() -> None:
+    before = shape({"a": STRING, "a_before_v2": STRING, "b": STRING})
+    after = shape({"a": DATE, "b": DATE}, version=2)
+    named = set_aside(before, after, never=("b",))
+    assert names_between(before, named) == {"a": "a_before_v2_2"}
 
 
 PLAIN = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,8 +22,9 @@ from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox
+from dap_pipeline_tests.sandbox import small_school
 
-from .following import USERS, Follower, settings_for
+from .following import USERS, Follower, rows_of, settings_for
 
 NOTHING = ChangeCounts(0, 0, 0, 0)
 
@@ -192,6 +194,42 @@ def test_a_changed_key_demands_a_snapshot(follower: Follower) -> None:
     assert "the key was" in result.reason
     assert What.KEY in [change.what for change in result.schema_changes]
     follower.check()
+
+
+@pytest.mark.parametrize("source", ["parquet"])
+def test_a_column_whose_name_is_used_again_demands_a_snapshot(follower: Follower) -> None:
+    life = follower.sandbox.life
+    life.redefine(str(USERS), "nick", small_school.TEXT)
+    life.update(str(USERS), 60)
+    follower.load()
+    nicks = rows_of(follower.table().files, "id, nick")
+    assert any(nick for _, nick in nicks)
+    _remove(follower, "nick")
+    life.update(str(USERS), 2)
+    assert follower.load().table.load.kind is LoadKind.INCREMENTAL
+    assert follower.table().shape.column("nick").gone
+    follower.pass_time(4)
+    life.redefine(str(USERS), "nick", small_school.TEXT)
+    life.insert(str(USERS), 1)
+    with pytest.raises(SchemaConflictError, match="nick was removed and has come back"):
+        follower.load(LoadMode.INCREMENTAL)
+    assert follower.load().reason.startswith("an increment cannot be added: column nick was rem")
+    published, truth = follower.check(), follower.sandbox.truth(str(USERS))
+    place = [field.name for field in truth.fields].index("nick")
+    wanted = [(*key, row[place]) for key, row in truth.rows.items()]
+    assert sorted(rows_of(published.files, "id, nick")) == sorted(wanted)
+
+
+def _remove(follower: Follower, field: str) -> None:
+    """Let the next schema version of the table lack a field."""
+    follower.pass_time(4)
+    store = follower.sandbox.service.store
+    table = store.table(USERS.namespace, USERS.table)
+    assert table is not None
+    schema = copy.deepcopy(table.schema)
+    del schema["properties"]["value"]["properties"][field]
+    with store.transaction() as cursor:
+        store.change_schema(USERS.namespace, USERS.table, schema, table.version + 1, cursor)
 
 
 def test_a_reused_job_never_sets_the_schema_back(follower: Follower) -> None:

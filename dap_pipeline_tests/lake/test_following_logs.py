@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
+import polars as pl
 import pytest
 
 from dap_pipeline.dap.models import TableName
-from dap_pipeline.errors import LakeError, OutOfRangeError
+from dap_pipeline.errors import LakeError, OutOfRangeError, SchemaConflictError
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.records import LoadKind, LoadMode
 from dap_pipeline.sandbox.config import SandboxConfig
+from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import running_sandbox
 from dap_pipeline.sandbox.store import Store
+from dap_pipeline.warehouse.build import build_warehouse
 from dap_pipeline_tests.sandbox import small_school
 
 from .following import Follower, rows_of, settings_for
@@ -118,3 +123,78 @@ def test_lost_files_are_not_replaced_by_what_dap_still_has(
         follower.load(mode, WEB_LOGS)
     assert "Put the files back from a backup" in str(raised.value)
     assert follower.table(WEB_LOGS).version == kept.version
+
+
+@pytest.mark.parametrize("follower", ["parquet"], indirect=True)
+def test_a_column_of_another_type_begins_anew_and_what_it_held_is_kept(
+    follower: Follower, caplog: pytest.LogCaptureFixture
+) -> None:
+    life = follower.sandbox.life
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    step(follower, [1, 2])
+    follower.load(LoadMode.AUTO, WEB_LOGS)
+    before = sorted(rows_of(follower.table(WEB_LOGS).files, "id, url"))
+    life.redefine(str(WEB_LOGS), "url", {"type": "integer", "format": "int64"})
+    follower.change("insert", 2, WEB_LOGS)
+    with caplog.at_level(logging.WARNING):
+        result = follower.load(LoadMode.AUTO, WEB_LOGS)
+    told = "Column url begins anew, and what it held before is kept as url_before_v2"
+    assert any(str(change).startswith(told) for change in result.schema_changes)
+    assert told in caplog.text
+    published = follower.table(WEB_LOGS)
+    assert published.load.kind is LoadKind.INCREMENTAL
+    rows = rows_of(published.files, "id, url_before_v2, url")
+    assert sorted((key, old) for key, old, _ in rows if old is not None) == before
+    assert len(rows) == len(before) + 2
+    assert all(new is None for _, old, new in rows if old is not None)
+    # One typed whole for other readers too.
+    table = pl.read_delta(str(follower.engine.lake.folder(WEB_LOGS)))
+    assert [table.schema[name] for name in ("url", "url_before_v2")] == [pl.Int64, pl.String]
+    # It is done once: what comes later leaves older days as they are.
+    follower.change("insert", 1, WEB_LOGS)
+    later = follower.load(LoadMode.AUTO, WEB_LOGS)
+    assert set(published.files) < set(later.table.files)
+    assert follower.load(LoadMode.SNAPSHOT, WEB_LOGS).table.rows == later.table.rows
+
+
+@pytest.mark.parametrize("follower", ["parquet"], indirect=True)
+def test_a_log_with_another_key_begins_anew_beside_the_older_one(
+    follower: Follower, tmp_path: Path
+) -> None:
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    before = days_of(follower)
+    step(follower, [1])
+    follower.sandbox.life.bump(str(WEB_LOGS), Bump.KEY_CHANGED)
+    follower.change("insert", 2, WEB_LOGS)
+    told = set()
+    for mode in LoadMode:
+        with pytest.raises(SchemaConflictError, match="the key was") as raised:
+            follower.load(mode, WEB_LOGS)
+        told.add(raised.value.what_to_do)
+    (advice,) = told
+    found = re.search(r"rename the table's folder in the lake, (\S+), to (\S+), and load", advice)
+    assert found is not None
+    lake = follower.engine.lake
+    (lake.root / found[1]).rename(lake.root / found[2])
+    assert follower.load(LoadMode.AUTO, WEB_LOGS).table.load.kind is LoadKind.SNAPSHOT
+    warehouse = build_warehouse(lake, tmp_path / "warehouse.duckdb").file
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        query = "SELECT url FROM canvas_logs.{} ORDER BY url"
+        older = connection.execute(query.format("web_logs_before_v2")).fetchall()
+        newer = connection.execute(query.format("web_logs")).fetchall()
+    assert older == [(f"/{day}",) for day in before]
+    assert len(newer) == 2 + 2
+
+
+@pytest.mark.parametrize("follower", ["parquet"], indirect=True)
+def test_a_snapshot_of_a_log_that_lost_its_instant_takes_nothing_away(follower: Follower) -> None:
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    step(follower, [40])
+    store = follower.sandbox.service.store
+    schema = small_school.table_schema(
+        {"id": {"type": "string", "format": "uuid"}}, {"url": small_school.TEXT}
+    )
+    with store.transaction() as cursor:
+        store.change_schema("canvas_logs", "web_logs", schema, 2, cursor)
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    assert days_of(follower) == [0, 1, 40]

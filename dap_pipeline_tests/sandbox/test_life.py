@@ -139,6 +139,25 @@ def _fields(schema: dict[str, dict[str, dict[str, dict[str, object]]]], part: st
     return set(schema["properties"][part]["properties"])
 
 
+def test_a_name_that_is_used_again_and_a_key_of_another_type_are_told(
+    sandbox: RunningSandbox,
+) -> None:
+    before = sandbox.truth(USERS)
+    at = [field.name for field in before.fields].index("name")
+    assert any(row[at] is not None for row in before.rows.values())
+    sandbox.life.redefine(USERS, "name", {"type": "integer", "format": "int64"})
+    truth = sandbox.truth(USERS)
+    assert truth.version == before.version + 1
+    assert truth.rows.keys() == before.rows.keys()
+    at = [field.name for field in truth.fields].index("name")
+    assert {row[at] for row in truth.rows.values()} == {None}
+    sandbox.life.redefine(USERS, "id", {"type": "string"})
+    assert sandbox.truth(USERS).rows.keys() == {(str(key),) for (key,) in before.rows}
+    sandbox.life.insert(USERS, 1)
+    job = Caller(sandbox).ended_job("users", format="tsv")
+    assert job["schema_version"] == before.version + 2
+
+
 def test_a_change_that_no_field_can_have_is_refused(sandbox: RunningSandbox) -> None:
     before = sandbox.truth(COMPOSITE)
     with pytest.raises(ValueError, match="no field for this: integer widened"):

@@ -7,7 +7,7 @@ changes, so its key is looked for in the files of that day only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from dap_pipeline.lake.merging.plan import (
     read_records,
 )
 from dap_pipeline.lake.merging.read import sources
+from dap_pipeline.lake.merging.renaming import rename
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 __all__ = ["WEB_LOGS", "Accumulating", "accumulate", "accumulating", "day_of"]
@@ -65,28 +66,51 @@ def accumulate(
     shape: TableShape,
     work: Path,
     options: RewriteOptions,
+    names: Mapping[str, str] | None = None,
     file_bytes: int = FILE_BYTES,
 ) -> Merged:
     """Add the tidy files of a snapshot or an increment; only deletions remove a row.
 
-    Files of the base that hold more than one day are split by days first.
+    Files of the base that hold more than one day are split by days first. Where columns have other
+    names from now on, by those of the base in ``names``, all its files are written anew before.
 
     Raises:
         StorageError: the disk is full or may not be written.
         LakeError: the memory does not suffice, or the files are not what the log says.
     """
     adding = _Adding(how, shape, options, file_bytes)
+    if names:
+        named = rename(base, names, shape=shape, work=work / "named", options=options)
+        first = Merged(
+            tuple(map(adding.with_bounds, named)), tuple(base), None, ChangeCounts(0, 0, 0, 0)
+        )
+        again = accumulate(
+            _as_base(first.added),
+            files,
+            how,
+            base_shape=shape,
+            shape=shape,
+            work=work,
+            options=options,
+            file_bytes=file_bytes,
+        )
+        return _both(first, again)
     mixed = [file for file in base if day_of(file.path, how.day_column) is None]
     if not mixed:
         return adding.add(base, files, work, base_shape)
     apart = [file for file in base if file not in mixed]
     first = adding.add(apart, [file.path for file in mixed], work / "split", base_shape)
     between = [file for file in apart if file not in first.removed]
-    between += [BaseFile(f.path, f.rows, f.bytes, f.key_min, f.key_max) for f in first.added]
-    return _both(first, adding.add(between, files, work, shape), mixed)
+    between += _as_base(first.added)
+    first = replace(first, removed=(*mixed, *first.removed))
+    return _both(first, adding.add(between, files, work, shape))
 
 
-def _both(first: Merged, second: Merged, mixed: Sequence[BaseFile]) -> Merged:
+def _as_base(files: Iterable[WrittenFile]) -> list[BaseFile]:
+    return [BaseFile(f.path, f.rows, f.bytes, f.key_min, f.key_max) for f in files]
+
+
+def _both(first: Merged, second: Merged) -> Merged:
     """Tell of two merges in a row as if they were one."""
     made = {file.path for file in first.added}
     again = {file.path for file in second.removed}
@@ -94,9 +118,7 @@ def _both(first: Merged, second: Merged, mixed: Sequence[BaseFile]) -> Merged:
         path.unlink()
     kept = tuple(file for file in first.added if file.path not in again)
     replaced = tuple(file for file in second.removed if file.path not in made)
-    return replace(
-        second, added=(*kept, *second.added), removed=(*mixed, *first.removed, *replaced)
-    )
+    return replace(second, added=(*kept, *second.added), removed=(*first.removed, *replaced))
 
 
 @dataclass(frozen=True)
@@ -132,9 +154,9 @@ class _Adding:
                 rewrite_all=types_differ(base_shape, self.shape),
             )
             merged = write_merged(connection, base, records, lay_out(facts), planned, work)
-        return replace(merged, added=tuple(self._with_bounds(file) for file in merged.added))
+        return replace(merged, added=tuple(self.with_bounds(file) for file in merged.added))
 
-    def _with_bounds(self, file: WrittenFile) -> WrittenFile:
+    def with_bounds(self, file: WrittenFile) -> WrittenFile:
         """Add the bounds of the day column, so that a query of one day passes over other files."""
         bounds = _bounds(file.path, self.how.day_column)
         if bounds is None:

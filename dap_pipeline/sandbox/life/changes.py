@@ -16,7 +16,7 @@ from dap_pipeline.sandbox.dialect import Kind, quoted
 from dap_pipeline.sandbox.selections import LOG_NAMESPACE
 from dap_pipeline.sandbox.store import Store, StoredTable, naive
 
-from .evolution import Bump, next_version
+from .evolution import Bump, next_version, redefined
 from .values import Draw, DrawnField, drawn_fields, key_value
 
 Key = tuple[Any, ...]
@@ -112,6 +112,22 @@ class Life:
             version = commit.table.version + 1
             self._store.change_schema(*_split(name), new.schema, version, commit.cursor)
             return Change(commit.at, keys, new.field)
+
+    def redefine(self, name: str, field: str, node: dict[str, Any]) -> Change:
+        """Give a table its next schema version, in which a field is what this node says.
+
+        A value field may be new, of another type than before, or have a name that was used before:
+        no row has a value of it then. A key of another type concerns all rows.
+        """
+        with self._commit(name) as commit:
+            new = redefined(commit.table, field, node)
+            for statement in new.statements:
+                commit.cursor.execute(statement)
+            is_key = field in new.schema["properties"]["key"]["properties"]
+            keys = commit.commit_all() if is_key else ()
+            version = commit.table.version + 1
+            self._store.change_schema(*_split(name), new.schema, version, commit.cursor)
+            return Change(commit.at, keys, field)
 
     def make(self, name: str, what: str, rows: int = 1) -> Change:
         """Make the change with this word: a method of this class, or a value of Bump.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from dap_pipeline.sandbox.dialect import quoted
+from dap_pipeline.sandbox.dialect import field_type, quoted
 from dap_pipeline.sandbox.store import StoredTable
 
 DEFAULT_NUMBER = 7
@@ -91,6 +91,23 @@ def next_version(table: StoredTable, bump: Bump, random: Random) -> NewVersion:
         what = bump.value.replace("_", " ")
         raise ValueError(f"{table.namespace}.{table.name} has no field for this: {what}.")
     return new
+
+
+def redefined(table: StoredTable, name: str, node: dict[str, Any]) -> NewVersion:
+    """Make the next schema of a table, in which a field is what this node says."""
+    draft = _Draft(table, Random(0))  # noqa: S311  # nothing is drawn
+    duckdb, altered = field_type(node, node).duckdb, f"ALTER TABLE {table.sql_name}"
+    key = draft.schema["properties"]["key"]["properties"]
+    if name in key:
+        key[name] = node
+        # Nobody can tell the new key of a record that is gone.
+        forgotten = f"DELETE FROM {table.sql_name} WHERE meta_action = 'D'"
+        cast = f"{altered} ALTER COLUMN {quoted(name)} TYPE {duckdb}"
+        return NewVersion(draft.schema, name, (forgotten, cast))
+    draft.value["properties"][name] = node
+    # The store still has the columns of fields that were removed.
+    dropped = f"{altered} DROP COLUMN IF EXISTS {quoted(name)}"
+    return NewVersion(draft.schema, name, (dropped, draft.added(name, duckdb)))
 
 
 def _column_added(draft: _Draft) -> NewVersion:
