@@ -4,12 +4,14 @@ The file of a load's changes lies there before the load is committed, and the co
 then is it committed here. So after a crash in between nothing is lost: the log of the table tells
 which files are still to be committed. The transaction of each keeps it from coming twice.
 
-The changes of one day lie in one file, so that a month of them is quick to read.
+The changes of one day lie in one file, so that a month of them is quick to read. All files are
+alike: when the key of the table becomes another one, the earlier changes have theirs as JSON.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,12 +22,12 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.coltypes import INSTANT, TEXT, ColumnType, Kind
-from dap_pipeline.lake.columns import Column, Section, TableShape
+from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, METADATA_KEY, NewLoad
 from dap_pipeline.lake.duck import PACKED, RewriteOptions, connect, fetch, not_of_the_data
 from dap_pipeline.lake.folders import make_files_private, storage_errors
@@ -71,13 +73,59 @@ _LOAD_COLUMNS = (
         description="Where the job's range ended.",
     ),
 )
+EARLIER_KEY = Column(
+    "earlier_key",
+    Section.META,
+    "earlier_key",
+    TEXT,
+    description="The key as JSON, of a change from before the table had the key that it has now.",
+)
 
 
 def columns_of(shape: TableShape) -> TableShape:
     """Give the columns of the table of changes: key, ``change``, ``meta_ts``, and of the load."""
     told = changes_shape(shape)
     what = f"What was inserted, updated and deleted, by key. {shape.description}".strip()
-    return dataclasses.replace(told, columns=(*told.columns, *_LOAD_COLUMNS), description=what)
+    columns = (*told.columns, *_LOAD_COLUMNS, EARLIER_KEY)
+    return dataclasses.replace(told, columns=columns, description=what)
+
+
+def changes_in(paths: Sequence[Path], shape: TableShape) -> str:
+    """Write the query of files of changes, which are alike, with the columns of ``columns_of``.
+
+    Keys of another kind than the table has now are not made into it, nor left out.
+    """
+    there = pq.read_schema(paths[0])
+    key = there.names[: there.names.index(META_TS.name) - 1]
+    names = {c.name: identifier(c.name) for c in shape.columns if c.name in there.names}
+    # Where a column of the key is called ``change``, ours has another name.
+    names[shape.columns[len(shape.key)].name] = identifier(there.names[len(key)])
+    if not _is_key_of(shape, key, there):
+        pack = ", ".join(f"{identifier(name)} := {identifier(name)}" for name in key)
+        earlier = f"CAST(to_json(struct_pack({pack})) AS VARCHAR)"
+        known = names.get(EARLIER_KEY.name, "NULL")
+        names |= dict.fromkeys(shape.key, "NULL")
+        names[EARLIER_KEY.name] = f"coalesce({known}, {earlier})"
+    columns = ", ".join(
+        f"CAST({names.get(c.name, 'NULL')} AS {c.duckdb_type}) AS {identifier(c.name)}"
+        for c in shape.columns
+    )
+    return f"SELECT {columns} FROM {_scan(paths)}"
+
+
+def _is_key_of(shape: TableShape, key: Sequence[str], there: pa.Schema) -> bool:
+    """Tell whether the key of files is that of the table, but for whole numbers being wider."""
+    wanted = {name: arrow_type(shape.column(name).type) for name in shape.key}
+    if wanted.keys() != set(key):
+        return False
+    pairs = [(wanted[name], there.field(name).type) for name in key]
+    return all(now == was or _is_wider(now, was) for now, was in pairs)
+
+
+def _is_wider(now: pa.DataType, was: pa.DataType) -> bool:
+    if not (pa.types.is_integer(now) and pa.types.is_integer(was)):
+        return False
+    return now.bit_width > was.bit_width
 
 
 def with_load(
@@ -92,7 +140,7 @@ def with_load(
     values = (str(load.version), literal(load.job_id), since, literal(load.at.isoformat()))
     told = ", ".join(
         f"CAST({value} AS {column.duckdb_type}) AS {identifier(column.name)}"
-        for value, column in zip(values, _LOAD_COLUMNS, strict=True)
+        for value, column in zip((*values, "NULL"), (*_LOAD_COLUMNS, EARLIER_KEY), strict=True)
     )
     query = f"SELECT *, {told} FROM {_scan([changes.path])}"
     target = changes.path.with_name("changes-of-load.parquet")
@@ -101,8 +149,8 @@ def with_load(
     return written
 
 
-def unsettled(folder: Path, loads: Iterable[LoadRecord]) -> bool:
-    """Tell whether the log of the table names changes that are not yet committed.
+def unsettled(folder: Path, loads: Iterable[LoadRecord], keep: timedelta) -> bool:
+    """Tell whether the table's log names changes that are not yet committed, or some are too old.
 
     Raises:
         LakeError: the table of changes cannot be read.
@@ -111,7 +159,10 @@ def unsettled(folder: Path, loads: Iterable[LoadRecord]) -> bool:
     if not aside.is_dir():
         return False
     try:
-        return bool(_pending(open_table(aside), aside, loads))
+        delta = open_table(aside)
+        if _pending(delta, aside, loads):
+            return True
+        return delta is not None and any(_too_old(_files(aside, delta), keep))
     except DeltaError as error:
         raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
 
@@ -126,7 +177,7 @@ def settle(
 ) -> None:
     """Commit the files of changes that the log of the table names and that are not yet committed.
 
-    Those that are older than ``keep`` go in the same commit.
+    Those that are older than ``keep`` go in the same commit, and also without new ones.
 
     Args:
         folder: folder of the table.
@@ -146,7 +197,8 @@ def settle(
         try:
             delta = open_table(aside)
             pending = _pending(delta, aside, loads)
-            if pending:
+            known = [] if delta is None else _files(aside, delta)
+            if pending or any(_too_old(known, keep)):
                 _Settling(aside, delta, columns_of(table.shape), keep, options).commit(pending)
         except DeltaError as error:
             raise LakeError(f"the changes in {aside} cannot be recorded: {error}") from error
@@ -213,6 +265,11 @@ def _files(aside: Path, delta: DeltaTable) -> list[_Changes]:
     return [file for _, file in sorted(named, key=lambda pair: (pair[0], pair[1].path))[::-1]]
 
 
+def _too_old(known: Iterable[_Changes], keep: timedelta) -> list[_Changes]:
+    oldest = _day(datetime.now(UTC) - keep)
+    return [file for file in known if file.day < oldest]
+
+
 def _instant(value: datetime | int) -> datetime:
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -236,55 +293,58 @@ class _Settling:
     def commit(self, pending: Sequence[LoadRecord]) -> None:
         """Commit the changes of these loads; those of today become one file."""
         known = [] if self.delta is None else _files(self.aside, self.delta)
-        now = datetime.now(UTC)
-        oldest = _day(now - self.keep)
-        old = [file for file in known if file.day < oldest]
-        today = [file for file in known if self._is_folded(file, _day(now))]
+        old = _too_old(known, self.keep)
         came = [self.aside / load.changes_file for load in pending if load.changes_file]
-        file = self._one_file([*reversed(came), *(file.path for file in today)])
-        removed = [*old, *today]
-        kept = [file for file in known if file not in removed]
-        self._apply(file, Content(self.shape, [file], kept, removed), pending)
+        today = [f for f in known if came and f.day == _day(datetime.now(UTC))]
+        today = [file for file in today if file.bytes < _LARGE and file not in old]
+        stays = [file for file in known if file not in (*old, *today)]
+        files = [self._one_file([*reversed(came), *(f.path for f in today)])] if came else []
+        if self._is_another_shape():
+            # All files are alike, and delta-rs changes a schema only where none stays.
+            files += [self._anew(file.path) for file in stays]
+            stays = []
+        removed = [file for file in known if file not in stays]
+        self._apply(Content(self.shape, files, stays, removed), pending)
         for path in came:
-            if path != file.path:
+            if path not in [file.path for file in files]:
                 path.unlink(missing_ok=True)
 
-    def _is_folded(self, file: _Changes, today: int) -> bool:
-        """Tell whether a file is folded with the new ones: of today, or of a key that changed."""
-        if file.day == today and file.bytes < _LARGE:
-            return True
-        return not self._fits(file.path)
+    def _is_another_shape(self) -> bool:
+        if self.delta is None:
+            return False
+        wanted = Schema.from_json(self.shape.delta_schema())
+        return Schema.from_json(self.delta.schema().to_json()) != wanted
 
     def _fits(self, path: Path) -> bool:
         with pq.ParquetFile(path) as file:
-            there = {field.name: field.type for field in file.schema_arrow}
-        return there == {c.name: arrow_type(c.type) for c in self.shape.columns}
+            there = [(field.name, field.type) for field in file.schema_arrow]
+        return there == [(c.name, arrow_type(c.type)) for c in self.shape.columns]
+
+    def _anew(self, path: Path) -> WrittenFile:
+        """Write a file in the shape of now; it is as old as before."""
+        query = changes_in([path], self.shape)
+        written = _write(query, self.shape, self._target(), self.options)
+        changed = path.stat().st_mtime
+        os.utime(written.path, (changed, changed))
+        return written
 
     def _one_file(self, paths: Sequence[Path]) -> WrittenFile:
         if len(paths) == 1 and self._fits(paths[0]):
             rows = verified_footer(paths[0], self.shape).rows
             return WrittenFile(paths[0], rows, paths[0].stat().st_size, {}, {})
-        stem = stem_of("changes", time.strftime("%Y%m%d", time.gmtime()))
-        target = self.aside / f"{stem}.parquet"
-        columns = self.shape.columns
-        nothing = (f"CAST(NULL AS {c.duckdb_type}) AS {identifier(c.name)}" for c in columns)
-        names = (
-            f"CAST({identifier(c.name)} AS {c.duckdb_type}) AS {identifier(c.name)}"
-            for c in columns
-        )
-        whole = (
-            f"SELECT {', '.join(nothing)} WHERE false UNION ALL BY NAME SELECT * FROM"
-            f" {_scan(paths)}"
-        )
-        query = f"SELECT {', '.join(names)} FROM ({whole})"
-        return _write(query, self.shape, target, self.options)
+        query = " UNION ALL ".join(changes_in([path], self.shape) for path in paths)
+        return _write(query, self.shape, self._target(), self.options)
 
-    def _apply(self, file: WrittenFile, content: Content, pending: Sequence[LoadRecord]) -> None:
+    def _target(self) -> Path:
+        stem = stem_of("changes", time.strftime("%Y%m%d", time.gmtime()))
+        return self.aside / f"{stem}.parquet"
+
+    def _apply(self, content: Content, pending: Sequence[LoadRecord]) -> None:
         properties = CommitProperties(
             app_transactions=[Transaction(_transaction(load), 1) for load in pending],
             max_commit_retries=0,
         )
-        moved = Moved([(file.path, file)])
+        moved = Moved([(file.path, file) for file in content.files])
         if self.delta is None:
             create(self.aside, "changes", content, moved, properties)
         else:
@@ -293,9 +353,7 @@ class _Settling:
 
 
 def _scan(paths: Sequence[Path]) -> str:
-    # Of files whose key columns differ in type, the wider one holds.
-    union = ", union_by_name = true" if len(paths) > 1 else ""
-    return f"read_parquet({literals([str(p) for p in paths])}{union}, hive_partitioning = false)"
+    return f"read_parquet({literals([str(p) for p in paths])}, hive_partitioning = false)"
 
 
 def _write(query: str, shape: TableShape, target: Path, options: RewriteOptions) -> WrittenFile:

@@ -215,10 +215,11 @@ class TableLoader:
         """Record what loads changed; the next load does what this one cannot."""
         folder = self._staging.folder(name)
         try:
-            if not self._lake.has_unsettled_changes(name):
+            keep = self._options.keep_changes
+            if not self._lake.has_unsettled_changes(name, keep):
                 return
             with self._workshop.turn(folder, "changes") as options:
-                self._lake.settle_changes(name, self._options.keep_changes, options)
+                self._lake.settle_changes(name, keep, options)
         except (DapPipelineError, OSError) as error:
             _LOG.warning("%s: what changed could not be recorded: %s", name, error)
 

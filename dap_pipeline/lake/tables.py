@@ -151,13 +151,13 @@ class Lake:
         """Tell how often DAP had nothing newer than this watermark."""
         return checked.count(self.folder(name) / CHECKED_FILE, watermark)
 
-    def has_unsettled_changes(self, name: TableName) -> bool:
-        """Tell whether the last loads changed something that the table of changes lacks.
+    def has_unsettled_changes(self, name: TableName, keep: timedelta) -> bool:
+        """Tell whether the table of changes lacks what the last loads changed, or has what is old.
 
         Raises:
             LakeError: the table of changes cannot be read.
         """
-        return changes_table.unsettled(self.folder(name), load_records(self.folder(name)))
+        return changes_table.unsettled(self.folder(name), load_records(self.folder(name)), keep)
 
     def settle_changes(self, name: TableName, keep: timedelta, options: RewriteOptions) -> None:
         """Put what the last loads changed into the table of changes; what is older goes.

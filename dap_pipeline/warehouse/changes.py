@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 
 from dap_pipeline.dap.models import TableName
-from dap_pipeline.lake.changes_table import columns_of
+from dap_pipeline.lake.changes_table import EARLIER_KEY, changes_in, columns_of
 from dap_pipeline.lake.records import PublishedTable
-from dap_pipeline.lake.sql import identifier, literal, literals
-from dap_pipeline.warehouse.views import comments_of, stored_types, view_name
+from dap_pipeline.lake.sql import identifier, literal
+from dap_pipeline.warehouse.views import comments_of, view_name
 
 SUFFIX = "_changes"
 """Ends the name of the schema that has the changes of a namespace's tables."""
@@ -21,7 +22,7 @@ _ABOUT_ALL = "What loads inserted, updated and deleted in all tables, by key."
 _COLUMNS = {
     "namespace": ("VARCHAR", "Namespace of the table, which is its schema here."),
     "table_name": ("VARCHAR", "Name of the table."),
-    "key": ("VARCHAR", "The key columns as JSON."),
+    "key": ("VARCHAR", "The key columns as JSON, those that the table had then."),
     "change": ("VARCHAR", "What happened to the key: insert, update or delete."),
     "meta_ts": ("TIMESTAMPTZ", "When the record was committed to DAP's lake."),
     "version": ("BIGINT", "Version of the table in the lake that the change came with."),
@@ -41,7 +42,7 @@ def create_changes(
     """Create the views; each table comes with the files of its changes, the newest first."""
     views = [_changes_of(table, files) for table, files in tables]
     for view in views:
-        connection.execute(";\n".join([_view(connection, view), *comments_of(view)]))
+        connection.execute(";\n".join([_view(view), *comments_of(view)]))
     with_rows = [
         _told(table, view) for (table, files), view in zip(tables, views, strict=True) if files
     ]
@@ -63,20 +64,14 @@ def _changes_of(table: PublishedTable, files: Sequence[str]) -> PublishedTable:
     return replace(table, name=name, shape=columns_of(table.shape), files=tuple(files))
 
 
-def _view(connection: duckdb.DuckDBPyConnection, view: PublishedTable) -> str:
-    columns = view.shape.columns
-    nothing = ", ".join(f"CAST(NULL AS {c.duckdb_type}) AS {identifier(c.name)}" for c in columns)
-    create = f"CREATE VIEW {view_name(view)} AS SELECT"
-    if not view.files:
-        return f"{create} {nothing} WHERE false"
-    names = ", ".join(identifier(column.name) for column in columns)
-    files = f"read_parquet({literals(list(view.files))}, hive_partitioning = false)"
-    # All files are alike. Since the key changed, they may lack a column or have a narrower type.
-    first = replace(view, files=view.files[:1])
-    if stored_types(connection, first) == {c.name.casefold(): c.duckdb_type for c in columns}:
-        return f"{create} {names} FROM {files}"
-    told = f"SELECT {nothing} WHERE false UNION ALL BY NAME SELECT * FROM {files}"
-    return f"{create} {names} FROM ({told})"
+def _view(view: PublishedTable) -> str:
+    create = f"CREATE VIEW {view_name(view)} AS"
+    if view.files:
+        return f"{create} {changes_in([Path(file) for file in view.files], view.shape)}"
+    nothing = ", ".join(
+        f"CAST(NULL AS {c.duckdb_type}) AS {identifier(c.name)}" for c in view.shape.columns
+    )
+    return f"{create} SELECT {nothing} WHERE false"
 
 
 def _told(table: PublishedTable, view: PublishedTable) -> str:
@@ -84,7 +79,7 @@ def _told(table: PublishedTable, view: PublishedTable) -> str:
     values = (
         literal(table.name.namespace),
         literal(table.name.table),
-        f"CAST(to_json(struct_pack({key})) AS VARCHAR)",
+        f"coalesce({EARLIER_KEY.name}, CAST(to_json(struct_pack({key})) AS VARCHAR))",
         "change",
         "meta_ts",
         "load_version",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,12 +13,17 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
 from dap_pipeline.lake import changes_table
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.publishing import CHANGES_FOLDER
+from dap_pipeline.lake.records import Outcome
 from dap_pipeline.lake.sql import literals
+from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox
+from dap_pipeline.warehouse.build import build_warehouse
+from dap_pipeline_tests.sandbox import small_school
 
 from .following import USERS, Follower, settings_for
 
@@ -48,7 +56,7 @@ def test_each_load_is_on_record_with_what_it_changed(follower: Follower) -> None
     table = pl.read_delta(str(folder_of(follower)))
     assert table.columns == [
         *("id", "change", "meta_ts"),
-        *("load_version", "load_job_id", "load_since", "load_until"),
+        *("load_version", "load_job_id", "load_since", "load_until", "earlier_key"),
     ]
     (load,) = (load for load in follower.engine.lake.history(USERS) if load.version == 2)
     (row, _) = table.filter(pl.col("load_version") == 2).to_dicts()
@@ -96,23 +104,82 @@ def test_changes_go_when_they_are_older_than_is_wished(
     follower.load()
     follower.change("insert", 2)
     follower.load()
-    long_ago = time.time() - timedelta(days=40).total_seconds()
-    real = changes_table._files
-
-    def aged(*given: object) -> object:
-        found = real(*given)  # type: ignore[arg-type]  # handed on as it came
-        return [
-            changes_table._Changes(
-                *(f.path, f.rows, f.bytes, f.key_min, f.key_max), int(long_ago // 86_400)
-            )
-            for f in found
-        ]
-
     follower.change("delete", 2)
     with monkeypatch.context() as patch:
-        patch.setattr(changes_table, "_files", aged)
+        let_changes_age(patch, days=40)
         follower.load()
     assert recorded(follower) == [(2, "delete", 2)]
+
+
+def let_changes_age(patch: pytest.MonkeyPatch, days: int) -> None:
+    """Let the files of changes look as if they had come so many days ago."""
+    real = changes_table._files
+
+    def aged(aside: Path, delta: DeltaTable) -> list[changes_table._Changes]:
+        return [dataclasses.replace(f, day=f.day - days) for f in real(aside, delta)]
+
+    patch.setattr(changes_table, "_files", aged)
+
+
+def test_changes_of_a_quiet_table_go_too(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower.load()
+    follower.change("insert", 2)
+    follower.load()
+    let_changes_age(monkeypatch, days=29)
+    assert follower.load().outcome is Outcome.UNCHANGED
+    assert recorded(follower) == [(1, "insert", 2)]
+    let_changes_age(monkeypatch, days=2)
+    assert follower.load().outcome is Outcome.UNCHANGED
+    assert recorded(follower) == []
+    follower.change("delete", 2)
+    monkeypatch.undo()
+    follower.load()
+    assert recorded(follower) == [(2, "delete", 2)]
+
+
+def test_earlier_changes_keep_their_keys_when_the_key_becomes_another_one(
+    follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> set[tuple[int, str, str]]:
+        file = build_warehouse(follower.engine.lake, tmp_path / "warehouse.duckdb").file
+        with duckdb.connect(str(file), read_only=True) as connection:
+            query = "SELECT version, change, key FROM dap.changes"
+            return set(connection.execute(query).fetchall())
+
+    follower.load()
+    follower.change("insert", 1)
+    follower.load()
+    (file,) = follower.engine.lake.changes(USERS)
+    nine_days_ago = time.time() - timedelta(days=9).total_seconds()
+    os.utime(file, (nine_days_ago, nine_days_ago))
+    follower.pass_time(4)
+    follower.sandbox.life.redefine(str(USERS), "id", small_school.TEXT)
+    follower.load()
+    wanted = {(1, "insert", '{"id":61}')}
+    assert told() == wanted
+    for version, days in ((3, 9), (4, 0)):
+        follower.change("update", 1)
+        with monkeypatch.context() as patch:
+            let_changes_age(patch, days)
+            follower.load()
+        (key,) = (key for number, _, key in told() if number == version)
+        wanted |= {(version, "update", key)}
+        assert '{"id":"' in key
+        assert told() == wanted
+    # What is written anew is as old as before, or it would stay longer than is wished.
+    (aged, _) = sorted(Path(file).stat().st_mtime for file in follower.engine.lake.changes(USERS))
+    assert aged == pytest.approx(nine_days_ago)
+    follower.pass_time(4)
+    follower.sandbox.life.bump(str(USERS), Bump.KEY_CHANGED)
+    follower.load()
+    assert told() == wanted
+    follower.change("insert", 1)
+    follower.load()
+    assert {key for version, _, key in told() if version < 6} == {key for *_, key in wanted}
+    ((_, _, key),) = told() - wanted
+    assert len(json.loads(key)) == 2
 
 
 def test_a_load_that_changed_nothing_leaves_no_record(follower: Follower) -> None:
