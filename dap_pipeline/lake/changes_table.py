@@ -149,6 +149,20 @@ def with_load(
     return written
 
 
+def waiting(folder: Path, loads: Iterable[LoadRecord]) -> frozenset[str]:
+    """Name the files of changes that the table's log names and that are not yet committed.
+
+    Raises:
+        LakeError: the table of changes cannot be read.
+    """
+    aside = folder / CHANGES_FOLDER
+    try:
+        pending = _pending(open_table(aside), aside, loads)
+    except DeltaError as error:
+        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+    return frozenset(load.changes_file for load in pending if load.changes_file)
+
+
 def unsettled(folder: Path, loads: Iterable[LoadRecord], keep: timedelta) -> bool:
     """Tell whether the table's log names changes that are not yet committed, or some are too old.
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.dap.progress import Listener, Stage
@@ -182,7 +183,11 @@ class TableLoader:
         before = task.published
         self._lake.confirm(task.name, before.load.at)
         meter.tell(Stage.UNCHANGED)
-        self._staging.clear(task.name)
+        if before.checked_at.date() < datetime.now(UTC).date():
+            # What was replaced long ago must also go while nothing new comes; once a day is enough.
+            self._tidy_up(task.name)
+        else:
+            self._staging.clear(task.name)
         result = meter.result(Outcome.UNCHANGED, before, before.rows, objects=meter.parts)
         return replace(result, mode=task.mode, reason=reason, counts=_NOTHING)
 

@@ -234,14 +234,19 @@ class Lake:
         """Remove files that no version of the last ``keep`` needs; tell how many.
 
         Files that no version knows go too when they are older than ``keep`` and an hour: younger
-        ones may belong to a load that is about to commit.
+        ones may belong to a load that is about to commit. Changes that wait to be recorded stay.
 
         Raises:
             StorageError: a file could not be removed.
+            LakeError: the table, or that of its changes, cannot be read.
         """
         folder = self.folder(name)
-        tables = [folder, folder / CHANGES_FOLDER]
-        return sum(vacuuming.vacuum(f, keep) for f in tables if (f / LOG_FOLDER).is_dir())
+        removed = vacuuming.vacuum(folder, keep) if (folder / LOG_FOLDER).is_dir() else 0
+        aside = folder / CHANGES_FOLDER
+        if not (aside / LOG_FOLDER).is_dir():
+            return removed
+        waiting = changes_table.waiting(folder, load_records(folder))
+        return removed + vacuuming.vacuum(aside, keep, waiting)
 
     def claim(self, service: str) -> None:
         """Tie the lake to the DAP service that its data comes from.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,8 +18,10 @@ from dap_pipeline.lake.folders import storage_errors
 MIN_ORPHAN_AGE = timedelta(hours=1)
 
 
-def vacuum(folder: Path, keep: timedelta) -> int:
+def vacuum(folder: Path, keep: timedelta, spared: Collection[str] = ()) -> int:
     """Remove the files of versions that ended before ``keep``, and old files of no version.
+
+    Those that are ``spared`` stay, however old.
 
     delta-rs only lists them: it would add two commits to the log, and it takes every file that the
     log does not name, however new.
@@ -25,6 +29,8 @@ def vacuum(folder: Path, keep: timedelta) -> int:
     hours = math.ceil(keep / timedelta(hours=1))
     try:
         delta = DeltaTable(str(folder))
+        if _names(folder) <= _current(delta):
+            return 0
         ended = _unneeded(delta, hours, full=False)
         unknown = _unneeded(delta, hours, full=True) - ended
     except DeltaError as error:
@@ -32,7 +38,7 @@ def vacuum(folder: Path, keep: timedelta) -> int:
     youngest = time.time() - max(keep, MIN_ORPHAN_AGE).total_seconds()
     removed = 0
     with storage_errors(f"remove old files from {folder}"):
-        for name in ended | unknown:
+        for name in (ended | unknown) - set(spared):
             path = folder / name
             if not path.is_file():
                 continue
@@ -46,5 +52,16 @@ def _unneeded(delta: DeltaTable, hours: int, *, full: bool) -> set[str]:
     listed = delta.vacuum(
         retention_hours=hours, dry_run=True, enforce_retention_duration=False, full=full
     )
-    current = {Path(uri).name for uri in delta.file_uris()}
+    current = _current(delta)
     return {name for name in listed if "/" not in name and name not in current}
+
+
+def _names(folder: Path) -> set[str]:
+    """Name the files of all versions; readers pass over those that begin with an underscore."""
+    with os.scandir(folder) as entries:
+        names = {entry.name for entry in entries if entry.is_file()}
+    return {name for name in names if not name.startswith(("_", "."))}
+
+
+def _current(delta: DeltaTable) -> set[str]:
+    return {Path(uri).name for uri in delta.file_uris()}

@@ -98,6 +98,24 @@ def test_what_changed_is_recorded_by_the_next_load_after_a_crash(
     follower.check()
 
 
+def test_changes_that_could_not_be_recorded_for_long_are_not_removed(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower.load()
+    follower.change("insert", 2)
+    follower.load()
+    follower.change("delete", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(changes_table, "settle", lambda *_, **__: None)
+        follower.load()
+    long_ago = time.time() - timedelta(days=40).total_seconds()
+    for file in folder_of(follower).glob("*.parquet"):
+        os.utime(file, (long_ago, long_ago))
+    follower.engine.lake.vacuum(USERS, timedelta(0))
+    follower.load()
+    assert recorded(follower) == [(1, "insert", 2), (2, "delete", 3)]
+
+
 def test_changes_go_when_they_are_older_than_is_wished(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

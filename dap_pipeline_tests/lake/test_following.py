@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ from dap_pipeline.errors import (
     SchemaConflictError,
     SnapshotRequiredError,
 )
+from dap_pipeline.lake import opening
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.evolution import What
 from dap_pipeline.lake.merging.merge import ChangeCounts
@@ -72,6 +73,24 @@ def test_nothing_new_is_unchanged_however_often_it_is_asked(follower: Follower) 
         assert (result.outcome, result.counts) == (Outcome.UNCHANGED, NOTHING)
         assert result.table.version == 0
         assert follower.table().checked_at > checked
+
+
+@pytest.mark.parametrize("source", ["parquet"])
+def test_replaced_files_of_a_quiet_table_go_with_the_first_check_of_a_day(
+    follower: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (replaced,) = follower.load().table.files
+    follower.change("delete", 2)
+    follower.load()
+    hasty = settings_for(follower.sandbox, tmp_path, keep_versions=timedelta(0))
+    with Engine.open(hasty) as engine:
+        assert engine.load(USERS, mode=LoadMode.AUTO).outcome is Outcome.UNCHANGED
+        assert Path(replaced).exists()
+        yesterday = datetime.now(UTC) - timedelta(days=1)
+        monkeypatch.setattr(opening, "_checked_at", lambda *_: yesterday)
+        assert engine.load(USERS, mode=LoadMode.AUTO).outcome is Outcome.UNCHANGED
+    assert not Path(replaced).exists()
+    follower.check()
 
 
 def test_a_change_after_a_quiet_check_comes_though_dap_answers_with_the_old_job(
