@@ -24,7 +24,7 @@ from dap_pipeline.lake.fetching import Fetcher, Workshop
 from dap_pipeline.lake.gate import GateRules, check_before_commit, check_contract
 from dap_pipeline.lake.harm import UNREADABLE, snapshot_in_place_of
 from dap_pipeline.lake.masking import Masking
-from dap_pipeline.lake.merging.accumulating import Accumulating, accumulate, accumulating
+from dap_pipeline.lake.merging.accumulating import Accumulating, accumulate, accumulating, by_day
 from dap_pipeline.lake.merging.clustering import cluster, worth_clustering
 from dap_pipeline.lake.merging.comparing import Compared, can_be_read, cannot_compare, compare
 from dap_pipeline.lake.merging.merge import BaseFile, ChangeCounts, Merged, merge
@@ -155,7 +155,8 @@ class VersionMaker:
             merged = _merged_or_refused(loading, how, tidy, work, options)
             gone, came = (sum(f.rows for f in files) for files in (merged.removed, merged.added))
             rows = sum(file.rows for file in loading.base) - gone + came
-            self._check(loading, LoadKind.INCREMENTAL, merged.added, rows, options)
+            for files in [merged.added] if how is None else by_day(merged.added, how):
+                self._check(loading, LoadKind.INCREMENTAL, files, rows, options)
             made = Made(merged.added, rows, merged.removed, None, merged.counts)
             told = None if loading.task.before is None else merged.changes
             return self._with_changes(made, told, loading, options)

@@ -126,6 +126,39 @@ def test_lost_files_are_not_replaced_by_what_dap_still_has(
 
 
 @pytest.mark.parametrize("follower", ["parquet"], indirect=True)
+def test_a_request_that_came_again_days_later_can_be_followed_and_deleted(
+    follower: Follower,
+) -> None:
+    store = follower.sandbox.service.store
+
+    def commit(action: str, *requests: tuple[int, int]) -> None:
+        now = follower.sandbox.service.clock.advance(timedelta(hours=4))
+        for key, day in requests:
+            values: dict[str, object] = {"id": f"00000000-0000-4000-8000-{key:012d}"}
+            if action == "U":
+                at = NOON + day * DAY
+                values |= {"timestamp": at.replace(tzinfo=None), "url": f"/{day}"}
+            small_school.insert(
+                store, "canvas_logs", "web_logs", [small_school.Row(values, now, action)]
+            )
+        store.commit_school(now)
+
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    commit("U", (0, 5))
+    follower.load(LoadMode.AUTO, WEB_LOGS)
+    assert days_of(follower) == [0, 1, 5]
+    # Both days are written anew, and each has the key once.
+    commit("U", (60, 0), (65, 5))
+    follower.load(LoadMode.AUTO, WEB_LOGS)
+    assert days_of(follower) == [0, 0, 1, 5, 5]
+    small_school.delete(store, "canvas_logs", "web_logs", "id::VARCHAR LIKE '%-000000000000'")
+    commit("D", (0, 0))
+    result = follower.load(LoadMode.AUTO, WEB_LOGS)
+    assert result.table.load.kind is LoadKind.INCREMENTAL
+    assert days_of(follower) == [0, 1, 5]
+
+
+@pytest.mark.parametrize("follower", ["parquet"], indirect=True)
 def test_a_column_of_another_type_begins_anew_and_what_it_held_is_kept(
     follower: Follower, caplog: pytest.LogCaptureFixture
 ) -> None:

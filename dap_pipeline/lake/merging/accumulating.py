@@ -1,8 +1,9 @@
 """Adds loads to a table that only grows: logs, of which DAP keeps some weeks and the lake all.
 
 Rows are kept apart by the UTC day of one column: a file holds rows of one day. Repeated keys, which
-such a table has since its source delivers at least once, become one row. A record's day never
-changes, so its key is looked for in the files of that day only.
+such a table has since its source delivers at least once, become one row. A record's day hardly
+changes, so its key is looked for in the files of that day and of the two beside it; that of a
+deletion, which has no day, in all. So what a load reads does not grow with the table.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from dap_pipeline.lake.merging.read import sources
 from dap_pipeline.lake.merging.renaming import rename
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
-__all__ = ["WEB_LOGS", "Accumulating", "accumulate", "accumulating", "day_of"]
+__all__ = ["WEB_LOGS", "Accumulating", "accumulate", "accumulating", "by_day", "day_of"]
 
 _DAY = 86_400_000_000
 
@@ -173,7 +174,15 @@ def _near(connection: duckdb.DuckDBPyConnection, days: Sequence[int]) -> set[int
     if fetch(connection, "SELECT 1 FROM record WHERE deleted LIMIT 1"):
         return set(range(len(days)))
     wanted = {day for (day,) in fetch(connection, "SELECT DISTINCT part FROM record")}
-    return {place for place, day in enumerate(days) if day in wanted}
+    return {p for p, day in enumerate(days) if wanted & {day - 1, day, day + 1}}
+
+
+def by_day(files: Sequence[WrittenFile], how: Accumulating) -> list[list[WrittenFile]]:
+    """Put together the files of each day, within which a key has one row."""
+    days: dict[int | None, list[WrittenFile]] = {}
+    for file in files:
+        days.setdefault(day_of(file.path, how.day_column), []).append(file)
+    return list(days.values())
 
 
 def day_of(path: Path, column: str) -> int | None:

@@ -148,10 +148,10 @@ def write_merged(
     removed = tuple(base[number] for number in layout.removed)
     grown = sum(file.rows for file in added) - sum(file.rows for file in removed)
     counts = planned.counts
-    if grown != counts.inserted - counts.deleted:
+    gone = counts.deleted + planned.surplus
+    if grown != counts.inserted - gone:
         raise LakeError(
-            f"{counts.inserted} inserted and {counts.deleted} deleted rows make no difference of"
-            f" {grown} rows"
+            f"{counts.inserted} inserted and {gone} deleted rows make no difference of {grown} rows"
         )
     changes = write_changes(connection, records.shape, work) if with_changes else None
     return Merged(added, removed, changes, counts)

@@ -23,6 +23,9 @@ from dap_pipeline.lake.merging.layout import BaseFile, Touched
 from dap_pipeline.lake.merging.read import ROW, Source, make_table, sources
 from dap_pipeline.lake.sql import identifier
 
+SURPLUS = "surplus"
+"""What becomes of a row whose key a newer row of a log has too: it goes without being told."""
+
 _DAY = 86_400_000_000
 NO_DAY = -(10**9)
 """The day of rows without an instant."""
@@ -74,6 +77,8 @@ class Plan:
     """By the place of the file in the base."""
     inserts: dict[int, int]
     """Rows without a place in a file, by their partition."""
+    surplus: int = 0
+    """Rows that go since another row of their key stays, or went as a change."""
 
 
 def read_records(connection: duckdb.DuckDBPyConnection, records: Records) -> None:
@@ -162,14 +167,37 @@ def compare_with_base(
         " ELSE 'unchanged' END"
     )
     query = (
-        f"SELECT r.* EXCLUDE (deleted), b.number, b.home_row, {change} AS change"
-        f" FROM ({' UNION ALL '.join(rows)}) b RIGHT JOIN record r USING ({keys})"
+        f"SELECT r.* EXCLUDE (deleted), b.meta_ts AS known, b.number, b.home_row, {change}"
+        f" AS change FROM ({' UNION ALL '.join(rows)}) b RIGHT JOIN record r USING ({keys})"
     )
     connection.execute(
         f"CREATE TABLE change AS SELECT c.* EXCLUDE (number, place), c.place, h.place AS home"
         f" FROM ({query}) c LEFT JOIN home h USING (number)"
     )
     connection.execute("DROP TABLE home")
+    if records.day_column is not None:
+        _leave_one_row(connection, keys)
+
+
+def _leave_one_row(connection: duckdb.DuckDBPyConnection, keys: str) -> None:
+    """Of several rows of a log with one key, leave the newest to the record."""
+    records, changes = _counts(connection)
+    if records == changes:
+        return
+    rank = f"row_number() OVER (PARTITION BY {keys} ORDER BY known DESC, home DESC, home_row DESC)"
+    change = f"CASE WHEN {rank} = 1 THEN change ELSE '{SURPLUS}' END AS change"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE change AS SELECT * REPLACE ({change}) FROM change"
+    )
+
+
+def _counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
+    """Count the records, and what they do."""
+    told = f"SELECT count(*) FROM change WHERE change <> '{SURPLUS}'"
+    return (
+        int(fetch(connection, "SELECT count(*) FROM record")[0][0]),
+        int(fetch(connection, told)[0][0]),
+    )
 
 
 def plan(
@@ -180,9 +208,7 @@ def plan(
     Raises:
         LakeError: a key of the increment occurs more than once in the table.
     """
-    records, changes = (
-        fetch(connection, f"SELECT count(*) FROM {table}")[0][0] for table in ("record", "change")
-    )
+    records, changes = _counts(connection)
     if records != changes:
         raise LakeError(
             f"{file} holds a key of the increment more than once",
@@ -193,7 +219,7 @@ def plan(
     touched = fetch(
         connection,
         "SELECT home, count(*), count(*) FILTER (change = 'update' AND NOT moves) FROM change"
-        " WHERE change IN ('update', 'delete') GROUP BY home",
+        f" WHERE change IN ('update', 'delete', '{SURPLUS}') GROUP BY home",
     )
     inserts = fetch(
         connection,
@@ -208,6 +234,7 @@ def plan(
         ),
         {home: Touched(removed, returned) for home, removed, returned in touched},
         dict(inserts),
+        by_change.get(SURPLUS, 0),
     )
 
 

@@ -16,7 +16,7 @@ from dap_pipeline.lake.coltypes import ColumnType, Kind
 from dap_pipeline.lake.columns import META_TS, Column, Section, TableShape
 from dap_pipeline.lake.duck import PACKED, beside, fetch
 from dap_pipeline.lake.merging.layout import BaseFile, Group, KeyValue, Layout
-from dap_pipeline.lake.merging.plan import Records
+from dap_pipeline.lake.merging.plan import SURPLUS, Records
 from dap_pipeline.lake.merging.read import ROW, make_table, source
 from dap_pipeline.lake.naming import own_names
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
@@ -216,14 +216,15 @@ def write_changes(
     connection: duckdb.DuckDBPyConnection, shape: TableShape, work: Path
 ) -> WrittenFile | None:
     """Write what became of each key that changed, from the table ``change``; None if none did."""
-    told = changes_shape(shape)
-    named = [f"k{n} AS {identifier(name)}" for n, name in enumerate(told.key)]
-    names = ", ".join([*named, f"change AS {identifier(told.columns[-2].name)}", "meta_ts"])
-    rows = fetch(connection, "SELECT count(*) FROM change WHERE change <> 'unchanged'")[0][0]
+    columns = changes_shape(shape)
+    named = [f"k{n} AS {identifier(name)}" for n, name in enumerate(columns.key)]
+    names = ", ".join([*named, f"change AS {identifier(columns.columns[-2].name)}", "meta_ts"])
+    told = f"FROM change WHERE change NOT IN ('unchanged', '{SURPLUS}')"
+    rows = fetch(connection, f"SELECT count(*) {told}")[0][0]
     if not rows:
         return None
-    query = f"SELECT {names} FROM change WHERE change <> 'unchanged'"
-    return write_file(connection, query, told, work / "changes.parquet", rows=rows)
+    query = f"SELECT {names} {told}"
+    return write_file(connection, query, columns, work / "changes.parquet", rows=rows)
 
 
 def write_file(

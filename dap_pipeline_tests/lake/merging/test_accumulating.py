@@ -127,6 +127,33 @@ def test_a_deletion_finds_its_row_on_any_day(tmp_path: Path) -> None:
     logs.check()
 
 
+def test_a_key_that_comes_again_on_the_next_day_stays_one_row(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, LOGS)
+    logs.apply([log("a", 5), log("b", DAY + 5, 3)])
+    logs.add([tidy(tmp_path / "snapshot.parquet", LOGS, list(logs.truth.values()))])
+    # An older copy changes nothing, a newer one takes the place of the row.
+    again = [log("a", DAY + 1, 9), log("b", 2 * DAY + 7, 2)]
+    counts = logs.apply(again)
+    merged = logs.add([increment(tmp_path / "increment.parquet", LOGS, again)])
+    assert counted(merged) == counts == {"inserted": 0, "updated": 1, "deleted": 0, "unchanged": 1}
+    logs.check()
+    logs.check_days()
+
+
+@pytest.mark.parametrize("action", ["U", "D"])
+def test_several_rows_of_a_key_become_one_or_none(tmp_path: Path, action: str) -> None:
+    logs = Logs(tmp_path, LOGS)
+    logs.begin([log("a", 5, 1), log("other", 6), log("a", DAY + 5, 3), log("a", 2 * DAY, 2)], 1)
+    record: list[Row] = [{**log("a", DAY, 9), "meta_action": action}]
+    counts = logs.apply(record)
+    merged = logs.add([increment(tmp_path / "increment.parquet", LOGS, record)])
+    assert counted(merged) == counts
+    assert merged.changes is not None
+    assert merged.changes.rows == 1
+    logs.check()
+    logs.check_days()
+
+
 def test_files_that_mix_days_are_split(tmp_path: Path) -> None:
     logs = Logs(tmp_path, LOGS)
     logs.begin([log("a", 5), log("b", DAY), log("c", DAY + 1)], per_file=3)
