@@ -83,7 +83,11 @@ def status(choices: Globals, as_json: bool) -> None:
     lake = Lake(settings.lake_dir)
     published = lake.tables()
     rules = FreshnessRules.from_settings(settings)
-    notes = [_notes(lake.history(table.name, _RECENT)) for table in published]
+    unrecorded = lake.unrecorded_changes([table.name for table in published])
+    notes = [
+        _notes(lake.history(table.name, _RECENT)) + [words] * bool(words)
+        for table, words in zip(published, unrecorded, strict=True)
+    ]
     rows = [
         {**_status_row(table, freshness_of(table, rules)), "notes": told}
         for table, told in zip(published, notes, strict=True)

@@ -156,6 +156,8 @@ def waiting(folder: Path, loads: Iterable[LoadRecord]) -> frozenset[str]:
         LakeError: the table of changes cannot be read.
     """
     aside = folder / CHANGES_FOLDER
+    if not aside.is_dir():
+        return frozenset()
     try:
         pending = _pending(open_table(aside), aside, loads)
     except DeltaError as error:

@@ -159,6 +159,23 @@ class Lake:
         """
         return changes_table.unsettled(self.folder(name), load_records(self.folder(name)), keep)
 
+    def unrecorded_changes(self, names: Sequence[TableName]) -> list[str]:
+        """Say of each table why what its last loads changed is not on record; empty where it is."""
+        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+            return list(pool.map(self._unrecorded, names))
+
+    def _unrecorded(self, name: TableName) -> str:
+        try:
+            waiting = changes_table.waiting(self.folder(name), load_records(self.folder(name)))
+        except LakeError as error:
+            return error.what
+        if not waiting:
+            return ""
+        return (
+            f"what {len(waiting)} loads changed is not in dap.changes yet: the next load tries it"
+            " again, and its log says why it failed"
+        )
+
     def settle_changes(self, name: TableName, keep: timedelta, options: RewriteOptions) -> None:
         """Put what the last loads changed into the table of changes; what is older goes.
 

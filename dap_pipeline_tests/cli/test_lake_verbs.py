@@ -199,9 +199,14 @@ def test_load_takes_what_changed_and_says_how_much(shell: Shell, sandbox: Runnin
     second = shell.run(*words)
     assert "+2 ~0 -1" in second.stdout
     assert "was added as" in second.stdout
-    assert "was added as" in shell.run("status").stderr
     (row,) = json.loads(shell.run(*words, "--json").stdout)
     assert (row["outcome"], row["mode"], row["inserted"]) == ("unchanged", "auto", 0)
+    log = shell.folder / "data" / "lake" / "canvas" / "users" / "_changes" / "_delta_log"
+    for commit in log.glob("*.json"):
+        commit.write_text("harmed")
+    told = shell.run("status").stderr
+    assert "was added as" in told
+    assert "/_changes cannot be read" in told
 
 
 def test_only_changes_without_a_base_fail(shell: Shell) -> None:

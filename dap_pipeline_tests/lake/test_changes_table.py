@@ -111,8 +111,12 @@ def test_changes_that_could_not_be_recorded_for_long_are_not_removed(
     long_ago = time.time() - timedelta(days=40).total_seconds()
     for file in folder_of(follower).glob("*.parquet"):
         os.utime(file, (long_ago, long_ago))
-    follower.engine.lake.vacuum(USERS, timedelta(0))
+    lake = follower.engine.lake
+    lake.vacuum(USERS, timedelta(0))
+    (told,) = lake.unrecorded_changes([USERS])
+    assert told.startswith("what 1 loads changed is not in dap.changes yet")
     follower.load()
+    assert lake.unrecorded_changes([USERS]) == [""]
     assert recorded(follower) == [(1, "insert", 2), (2, "delete", 3)]
 
 
