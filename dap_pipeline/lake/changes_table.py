@@ -94,8 +94,14 @@ def changes_in(paths: Sequence[Path], shape: TableShape) -> str:
     """Write the query of files of changes, which are alike, with the columns of ``columns_of``.
 
     Keys of another kind than the table has now are not made into it, nor left out.
+
+    Raises:
+        LakeError: the first file cannot be read.
     """
-    there = pq.read_schema(paths[0])
+    try:
+        there = pq.read_schema(paths[0])
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(paths[0].parent, error) from error
     key = there.names[: there.names.index(META_TS.name) - 1]
     names = {c.name: identifier(c.name) for c in shape.columns if c.name in there.names}
     # Where a column of the key is called ``change``, ours has another name.
@@ -161,7 +167,7 @@ def waiting(folder: Path, loads: Iterable[LoadRecord]) -> frozenset[str]:
     try:
         pending = _pending(open_table(aside), aside, loads)
     except DeltaError as error:
-        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+        raise _unreadable(aside, error) from error
     return frozenset(load.changes_file for load in pending if load.changes_file)
 
 
@@ -180,7 +186,7 @@ def unsettled(folder: Path, loads: Iterable[LoadRecord], keep: timedelta) -> boo
             return True
         return delta is not None and any(_too_old(_files(aside, delta), keep))
     except DeltaError as error:
-        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+        raise _unreadable(aside, error) from error
 
 
 def settle(
@@ -217,7 +223,7 @@ def settle(
             if pending or any(_too_old(known, keep)):
                 _Settling(aside, delta, columns_of(table.shape), keep, options).commit(pending)
         except DeltaError as error:
-            raise LakeError(f"the changes in {aside} cannot be recorded: {error}") from error
+            raise _unreadable(aside, error) from error
 
 
 def files(folder: Path) -> tuple[str, ...]:
@@ -233,7 +239,15 @@ def files(folder: Path) -> tuple[str, ...]:
         delta = open_table(aside)
         return () if delta is None else tuple(str(file.path) for file in _files(aside, delta))
     except DeltaError as error:
-        raise LakeError(f"the changes in {aside} cannot be read: {error}") from error
+        raise _unreadable(aside, error) from error
+
+
+def _unreadable(aside: Path, error: Exception) -> LakeError:
+    return LakeError(
+        f"the changes in {aside} cannot be read or recorded: {error}",
+        advice="If that lasts, move this folder away: the table itself is whole, and changes are"
+        " recorded anew from then on.",
+    )
 
 
 def _pending(

@@ -206,7 +206,7 @@ def test_load_takes_what_changed_and_says_how_much(shell: Shell, sandbox: Runnin
         commit.write_text("harmed")
     told = shell.run("status").stderr
     assert "was added as" in told
-    assert "/_changes cannot be read" in told
+    assert "/_changes cannot be read or recorded" in told
 
 
 def test_only_changes_without_a_base_fail(shell: Shell) -> None:

@@ -120,6 +120,25 @@ def test_changes_that_could_not_be_recorded_for_long_are_not_removed(
     assert recorded(follower) == [(1, "insert", 2), (2, "delete", 3)]
 
 
+def test_changes_that_are_harmed_can_be_moved_away(
+    follower: Follower, caplog: pytest.LogCaptureFixture
+) -> None:
+    follower.load()
+    follower.change("insert", 2)
+    follower.load()
+    aside = folder_of(follower)
+    for commit in (aside / "_delta_log").glob("*.json"):
+        commit.write_text("harmed")
+    follower.change("delete", 1)
+    follower.load()
+    assert "move this folder away: the table itself is whole" in caplog.text
+    aside.rename(aside.with_name("harmed"))
+    follower.change("delete", 3)
+    follower.load()
+    follower.check()
+    assert recorded(follower) == [(3, "delete", 3)]
+
+
 def test_changes_go_when_they_are_older_than_is_wished(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
