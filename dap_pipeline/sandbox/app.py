@@ -117,7 +117,7 @@ async def _answer(
     service: Service, endpoint: Endpoint, handler: Handler, request: Request
 ) -> Response:
     service.counts.requests[endpoint] += 1
-    call = Call(endpoint, **request.path_params)
+    call = Call(endpoint, **request.path_params, body=await request.body())
     proceed: Proceed = partial(_handle, service, partial(_guarded, endpoint, handler), request)
     for interceptor in reversed(service.interceptors):
         proceed = partial(interceptor.answer, call, proceed)

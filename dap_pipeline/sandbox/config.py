@@ -10,6 +10,7 @@ from pathlib import Path
 from .encode_parquet import ParquetTimestamps
 from .jobs import JobSettings
 from .limits import DOCUMENTED_LIMITS, Endpoint
+from .selections import History, OldRanges
 
 
 class SandboxError(RuntimeError):
@@ -22,7 +23,7 @@ class SandboxConfig:
 
     `folder` keeps the school, the jobs and the credentials. Port 0 takes a free one. `seed`, `rows`
     and `as_of` (default: now, rounded down to 4 hours) shape a school that is built on first use.
-    The rest is explained at JobSettings.
+    The rest is explained at JobSettings and History.
     """
 
     folder: Path
@@ -38,17 +39,20 @@ class SandboxConfig:
     rows_per_part: int = 25_000
     empty_part: bool = False
     history_days: int | None = None
+    history_by_clock: bool = False
+    old_ranges: OldRanges = OldRanges.REFUSED
     parquet_timestamps: ParquetTimestamps = ParquetTimestamps.MICROS
     workers: int = 2
 
     def job_settings(self) -> JobSettings:
         """Give what concerns jobs."""
+        kept = None if self.history_days is None else timedelta(days=self.history_days)
         return JobSettings(
             seconds=self.job_seconds,
             polls=self.job_polls,
             rows_per_part=self.rows_per_part,
             empty_part=self.empty_part,
-            history=None if self.history_days is None else timedelta(days=self.history_days),
+            history=History(kept, self.history_by_clock, self.old_ranges),
             parquet_timestamps=self.parquet_timestamps,
             workers=self.workers,
         )

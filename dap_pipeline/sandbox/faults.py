@@ -31,7 +31,8 @@ class Fault:
     """An effect, and the requests that it strikes.
 
     Of the requests to each of the endpoints (for the table, where one is named) the first `skip`
-    pass; of the others, `times` (ALWAYS: all) are struck, each with the given probability.
+    pass; of the others, `times` (ALWAYS: all) are struck, each with the given probability. Queries
+    can be told apart: only those for increments (`increments` is True), or only the others.
     """
 
     effect: Effect
@@ -40,6 +41,7 @@ class Fault:
     times: int | None = 1
     skip: int = 0
     probability: float = 1.0
+    increments: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ class Faults(Interceptor):
                         raise errors.processing(fault.message)
 
     def _fits(self, fault: Fault, call: Call, answered: Response | None) -> bool:
+        if fault.increments not in (None, call.asks_for_changes):
+            return False
         if not fault.table:
             return True
         if answered is not None and call.endpoint is Endpoint.OBJECT_URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
@@ -22,6 +22,12 @@ class Call:
     table: str = ""
     job_id: str = ""
     file_name: str = ""
+    body: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def asks_for_changes(self) -> bool:
+        """Whether it is a query for an increment."""
+        return self.endpoint is Endpoint.DATA and b'"since"' in self.body
 
 
 class Interceptor:

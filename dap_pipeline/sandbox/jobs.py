@@ -9,7 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .interceptors import Interceptor
 from .job_book import Failure, Job, JobBook, Result
 from .parts import encoding, write_parts
 from .queries import Query
-from .selections import Selection, select_rows
+from .selections import History, Selection, select_rows
 from .store import Store, StoredTable
 
 logger = logging.getLogger(__name__)
@@ -35,15 +35,14 @@ class JobSettings:
     """How jobs behave.
 
     A job is complete when its work is done, `seconds` of service time have passed, and the client
-    has asked `polls` times in vain after the answer that started it. `history` is how far back
-    increments reach, None for all the way.
+    has asked `polls` times in vain after the answer that started it.
     """
 
     seconds: float = 0.0
     polls: int = 1
     rows_per_part: int = 25_000
     empty_part: bool = False
-    history: timedelta | None = None
+    history: History = field(default_factory=History)
     parquet_timestamps: ParquetTimestamps = ParquetTimestamps.MICROS
     workers: int = 2
 
@@ -198,8 +197,9 @@ class Jobs:
     ) -> Selection:
         newest = self._store.committed_at(table.namespace, table.name, cursor)
         school = self._store.school_committed_at(cursor)
-        now = self._clock.now()
-        return select_rows(table, query, newest or now, school or now, self._settings.history)
+        now, history = self._clock.now(), self._settings.history
+        present = now if history.by_clock else school or now
+        return select_rows(table, query, newest or now, present, history)
 
 
 def _outcome_body(job_id: str, outcome: Result | Failure) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 from . import errors
 from .dialect import quoted
@@ -50,34 +51,59 @@ class Selection:
         )
 
 
+class OldRanges(StrEnum):
+    """What becomes of an increment that begins before what is kept."""
+
+    REFUSED = "refused"
+    """It is out of range, as documented."""
+    CLIPPED = "clipped"
+    """It begins with what is kept, and its answer says so."""
+    SHORTENED = "shortened"
+    """It lacks what is not kept, and its answer names the range that was asked for."""
+
+
+@dataclass(frozen=True)
+class History:
+    """How far back increments reach: DAP keeps that to itself, but for 30 days of `canvas_logs`.
+
+    `kept` is None for all the way. It is counted from the newest commit of the school, and the
+    newest commit of the table is always allowed, as nothing is missed; or it moves with the clock
+    (`by_clock`), past the newest commit of a quiet table.
+    """
+
+    kept: timedelta | None = None
+    by_clock: bool = False
+    old_ranges: OldRanges = OldRanges.REFUSED
+
+
 def select_rows(
-    table: StoredTable, query: Query, newest: datetime, school: datetime, history: timedelta | None
+    table: StoredTable, query: Query, newest: datetime, present: datetime, history: History
 ) -> Selection:
     """Choose the rows of a query; raises ApiError 400 for a range that the table cannot serve.
 
-    `newest` and `school` are the commit times of the table and of the whole school, `history` is
-    how far back from the latter increments reach, None for all the way: DAP keeps that to itself,
-    except for the 30 days of `canvas_logs`. Since the table's newest commit is always allowed, as
-    nothing is missed.
+    `newest` is the commit time of the table, `present` is what the history is counted from.
     """
     is_log = table.namespace == LOG_NAMESPACE
-    kept = LOG_RETENTION if is_log else history
-    earliest = _EPOCH if kept is None else school - kept
+    kept = LOG_RETENTION if is_log else history.kept
+    earliest = _EPOCH if kept is None else present - kept
     oldest_kept = earliest if is_log else None
     if query.since is None:
         return Selection(table, newest, None, oldest_kept)
     if table.reloaded_at is not None and query.since < table.reloaded_at:
         raise errors.snapshot_required(table.reloaded_at, newest)
-    permitted = min(earliest, newest)
-    if not permitted <= query.since <= newest:
+    permitted = earliest if history.by_clock else min(earliest, newest)
+    is_old = query.since < permitted
+    if query.since > newest or (is_old and history.old_ranges is OldRanges.REFUSED):
         message = "There is no data in the requested range."
-        raise errors.out_of_range(message, permitted, newest)
+        raise errors.out_of_range(message, permitted, max(permitted, newest))
     if query.until is not None and query.until < query.since:
         message = "The end of the range lies before its start."
         raise errors.out_of_range(message, permitted, newest)
     # A later end than the newest commit would make the next increment miss what comes between.
     until = newest if query.until is None else min(query.until, newest)
-    return Selection(table, until, query.since, oldest_kept)
+    if is_old and history.old_ranges is OldRanges.CLIPPED:
+        return Selection(table, until, min(permitted, until), oldest_kept)
+    return Selection(table, until, query.since, permitted if is_old else oldest_kept)
 
 
 def _timestamp(instant: datetime) -> str:

@@ -94,3 +94,12 @@ def test_switching_forgets_what_was_struck() -> None:
     faults.switch_off()
     assert not ask(faults, Call(Endpoint.LOGIN))
     assert (faults.struck(), len(faults.calls)) == ({}, 1)
+
+
+def test_queries_for_increments_can_be_struck_alone() -> None:
+    snapshot = Call(Endpoint.DATA, "canvas", "users", body=b'{"format": "tsv"}')
+    increment = Call(Endpoint.DATA, "canvas", "users", body=b'{"format": "tsv", "since": ""}')
+    for increments, struck in {True: [False, True], False: [True, False]}.items():
+        faults = Faults()
+        faults.switch_on(Fault(STRUCK, (Endpoint.DATA,), times=ALWAYS, increments=increments))
+        assert [ask(faults, snapshot), ask(faults, increment)] == struck

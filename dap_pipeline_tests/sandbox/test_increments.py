@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from dap_pipeline.sandbox.clock import instant_text
 from dap_pipeline.sandbox.config import SandboxConfig
+from dap_pipeline.sandbox.selections import OldRanges
 from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
 
 from . import small_school
@@ -125,6 +126,36 @@ def test_a_table_quiet_for_long_may_be_asked_since_its_newest_commit(tmp_path: P
     config = SandboxConfig(tmp_path, history_days=0)
     with running_sandbox(config, build=small_school.build) as sandbox:
         assert keys(Caller(sandbox), since=instant_text(EARLIER)) == []
+
+
+def moving(tmp_path: Path, days: int, old_ranges: OldRanges = OldRanges.REFUSED) -> SandboxConfig:
+    return SandboxConfig(tmp_path, history_days=days, history_by_clock=True, old_ranges=old_ranges)
+
+
+def test_a_history_by_the_clock_passes_a_quiet_table(tmp_path: Path) -> None:
+    with running_sandbox(moving(tmp_path, 7), build=small_school.build) as sandbox:
+        before = sandbox.service.clock.now()
+        error = refusal(Caller(sandbox), since=instant_text(EARLIER))
+        assert error["type"] == "OutOfRangeError"
+        since = datetime.fromisoformat(error["since"])
+        assert timedelta() <= since - (before - timedelta(days=7)) < timedelta(minutes=10)
+        assert error["until"] == error["since"]
+
+
+@pytest.mark.parametrize("old_ranges", [OldRanges.CLIPPED, OldRanges.SHORTENED])
+def test_a_range_that_begins_too_early_may_be_answered_in_part(
+    tmp_path: Path, old_ranges: OldRanges
+) -> None:
+    with running_sandbox(moving(tmp_path, 7, old_ranges), build=small_school.build) as sandbox:
+        sandbox.service.clock.advance(timedelta(days=10))
+        sandbox.life.insert("canvas.users", 1)
+        job = Caller(sandbox).ended_job("users", format="csv", since=instant_text(EARLIER))
+        kept_from = sandbox.service.clock.now() - timedelta(days=7)
+        is_told = job["since"] != instant_text(EARLIER)
+        assert is_told is (old_ranges is OldRanges.CLIPPED)
+        if is_told:
+            assert datetime.fromisoformat(job["since"]) <= kept_from
+        assert len(keys(Caller(sandbox), since=instant_text(EARLIER))) == 1
 
 
 def test_an_increment_never_shows_half_of_a_commit(caller: Caller) -> None:
