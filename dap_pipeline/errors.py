@@ -16,7 +16,8 @@
     │   ├── TokenRefusedError           HTTP 401: log in again
     │   ├── LoginRefusedError           (ends the run) wrong or revoked credentials
     │   ├── AccountError                (ends the run) disabled, not onboarded, under maintenance
-    │   ├── RequestForbiddenError       this kind of request is barred for the account
+    │   ├── ForbiddenError              HTTP 403 for another reason than these
+    │   │   └── RequestForbiddenError   … this kind of request is barred for the account
     │   ├── NotFoundError               namespace, table, job or object unknown or expired
     │   ├── InvalidQueryError           DAP did not accept the query
     │   ├── OutOfRangeError             the instants lie outside what DAP keeps
@@ -214,7 +215,16 @@ class AccountError(DapError):
     advice = "Ask your Canvas administrator or Instructure's support about the account."
 
 
-class RequestForbiddenError(DapError):
+class ForbiddenError(DapError):
+    """DAP, or what stands before it, forbids the request (HTTP 403)."""
+
+    advice = (
+        "Check that no firewall or proxy keeps requests from DAP, and that the credentials may "
+        "read this table."
+    )
+
+
+class RequestForbiddenError(ForbiddenError):
     """This kind of request (snapshot or incremental) is barred for the account."""
 
     advice = "Use the other kind of query, or ask Instructure's support to allow this one."

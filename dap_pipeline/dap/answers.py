@@ -13,6 +13,7 @@ from dap_pipeline.dap.models import DapFault, parse_answer
 from dap_pipeline.errors import (
     AccountError,
     DapError,
+    ForbiddenError,
     InvalidQueryError,
     NotFoundError,
     OutOfRangeError,
@@ -88,7 +89,8 @@ def _client_error(status: int, said: str, body: dict[str, Any], place: Place) ->
         case 401:
             return TokenRefusedError(said, place=place)
         case 403:
-            return RequestForbiddenError(said, place=place)
+            # A firewall answers so, too: only DAP's own word says that other queries are permitted.
+            return ForbiddenError(said, place=place)
         case 404:
             kind = body.get("kind")
             return NotFoundError(said, kind=kind if isinstance(kind, str) else "", place=place)

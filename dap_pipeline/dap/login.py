@@ -15,11 +15,11 @@ from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.models import Token, parse_answer
 from dap_pipeline.errors import (
     ConfigurationError,
+    ForbiddenError,
     InvalidQueryError,
     LoginRefusedError,
     MissingCredentialsError,
     NotFoundError,
-    RequestForbiddenError,
     TokenRefusedError,
 )
 from dap_pipeline.settings import Settings
@@ -115,7 +115,7 @@ class Login:
 def _accepted(response: requests.Response) -> object:
     try:
         return read_json(response)
-    except (TokenRefusedError, RequestForbiddenError, InvalidQueryError) as error:
+    except (TokenRefusedError, ForbiddenError, InvalidQueryError) as error:
         raise LoginRefusedError(
             f"DAP refused the login ({error.what})", place=error.place
         ) from None

@@ -14,6 +14,7 @@ from dap_pipeline.dap.answers import read_json, retry_after, server_time
 from dap_pipeline.errors import (
     AccountError,
     DapError,
+    ForbiddenError,
     InvalidQueryError,
     NotFoundError,
     OutOfRangeError,
@@ -67,8 +68,8 @@ TABLE: list[tuple[int, bytes | dict[str, Any] | list[Any] | str, type[DapError]]
     ],
     (403, error("RequestTypeForbidden"), RequestForbiddenError),
     (500, error("RequestTypeForbidden"), RequestForbiddenError),
-    (403, error("Forbidden"), RequestForbiddenError),
-    (403, HTML, RequestForbiddenError),
+    (403, error("Forbidden"), ForbiddenError),
+    (403, HTML, ForbiddenError),
     *[
         (404, error("ObjectNotFound", kind=kind, id="x"), NotFoundError)
         for kind in ("namespace", "table", "object", "job")

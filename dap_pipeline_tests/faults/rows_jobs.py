@@ -11,6 +11,7 @@ from dap_pipeline.errors import (
     AccountError,
     DapError,
     DapPipelineError,
+    ForbiddenError,
     InvalidQueryError,
     JobFailedError,
     JobTimeoutError,
@@ -280,7 +281,7 @@ ONE_TABLE = Chapter(
             "403 with an empty body",
             "This table fails at once; the others go on.",
             always(Fault(reply(403), (_DATA,), "users", ALWAYS)),
-            TableFails(RequestForbiddenError, job=False, calls={_DATA: (3, 3)}),
+            TableFails(ForbiddenError, ("firewall",), job=False, calls={_DATA: (3, 3)}),
         ),
     ),
 )
