@@ -36,16 +36,17 @@ class LoadKind(StrEnum):
 
 @dataclass(frozen=True)
 class Gap:
-    """A span of time whose rows DAP had dropped before they were loaded; they are lost."""
+    """A span of time whose rows DAP had dropped, if there were any, before they were loaded."""
 
     since: datetime
     until: datetime
 
     def __str__(self) -> str:
-        """Say what is lost, and how to lose no more."""
+        """Say what may be lost, and how to lose no more."""
+        since, until = format_instant(self.since), format_instant(self.until)
         return (
-            f"Rows from {format_instant(self.since)} to {format_instant(self.until)} are lost: DAP "
-            "had dropped them before they were loaded. Load this table more often."
+            f"Rows from {since} to {until} may be lost: DAP had dropped what there was of that "
+            "time before it was loaded. Load this table more often."
         )
 
 

@@ -260,11 +260,12 @@ class VersionMaker:
         return at if loading.answer.kind is LoadKind.SNAPSHOT else max(at, before.load.at)
 
     def _gap(self, loading: Loading) -> Gap | None:
-        """Find out whether DAP dropped rows of a log since the last load."""
+        """Find out whether DAP may have dropped rows of a log since the last load.
+
+        It may answer with an increment all the same, which then lacks them.
+        """
         before = loading.task.before
         if before is None or accumulating(loading.task.name, loading.target) is None:
-            return None
-        if loading.answer.kind is LoadKind.INCREMENTAL:
             return None
         kept_from = loading.answer.at - self._options.log_retention
         return Gap(before.load.at, kept_from) if before.load.at < kept_from else None

@@ -18,6 +18,7 @@ from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.records import LoadKind, LoadMode
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.life import Bump
+from dap_pipeline.sandbox.selections import OldRanges
 from dap_pipeline.sandbox.serve import running_sandbox
 from dap_pipeline.sandbox.store import Store
 from dap_pipeline.warehouse.build import build_warehouse
@@ -105,11 +106,26 @@ def test_rows_that_dap_dropped_before_they_were_loaded_are_reported_as_lost(
     assert days_of(follower) == [0, 1, 50]
     assert result.gap is not None
     assert (result.gap.since, result.gap.until) == (NOON + DAY, NOON + 20 * DAY)
-    lost = "Rows from 2026-11-21T12:00:00Z to 2026-12-10T12:00:00Z are lost"
+    lost = "Rows from 2026-11-21T12:00:00Z to 2026-12-10T12:00:00Z may be lost"
     assert lost in caplog.text
     assert result.reason.startswith("DAP does not keep changes that long")
     (load, _) = follower.engine.lake.history(WEB_LOGS)
     assert load.gap == result.gap
+
+
+def test_rows_that_an_increment_lacks_are_reported_as_lost(tmp_path: Path) -> None:
+    config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, old_ranges=OldRanges.SHORTENED)
+    with (
+        running_sandbox(config, build=build) as sandbox,
+        Engine.open(settings_for(sandbox, tmp_path)) as engine,
+    ):
+        follower = Follower(sandbox, engine)
+        follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+        step(follower, [5, 50])
+        result = follower.load(LoadMode.INCREMENTAL, WEB_LOGS)
+        assert days_of(follower) == [0, 1, 50]
+        assert result.gap is not None
+        assert (result.gap.since, result.gap.until) == (NOON + DAY, NOON + 20 * DAY)
 
 
 @pytest.mark.parametrize("mode", list(LoadMode))
