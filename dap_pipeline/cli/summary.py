@@ -12,7 +12,7 @@ from dap_pipeline.dap.many import ManyResult
 from dap_pipeline.dap.models import CompleteSnapshot, TableName, format_instant
 from dap_pipeline.dap.raw import FetchedFiles
 from dap_pipeline.errors import DapPipelineError
-from dap_pipeline.lake.records import LoadResult, Outcome
+from dap_pipeline.lake.records import NOTHING_NEWER, LoadResult, Outcome
 
 T = TypeVar("T")
 Row = Mapping[str, str | int | None]
@@ -133,5 +133,7 @@ def _details(row: Row) -> str:
     parts += [str(row[place]) for place in ("folder", "file") if row.get(place)]
     if row["outcome"] == "done" and row.get("reason"):
         parts.append(f"{row['kind']}, since {row['reason']}")
+    if row["outcome"] == "unchanged" and row.get("reason", NOTHING_NEWER) != NOTHING_NEWER:
+        parts.append(str(row["reason"]))
     details = f" ({', '.join(parts)})" if parts else ""
     return f"{details}. {row['note']}" if row.get("note") else details

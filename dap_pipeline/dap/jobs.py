@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from dap_pipeline.dap.client import Answered, DapClient
 from dap_pipeline.dap.models import (
+    JOB_LIFE,
     CompleteIncremental,
     CompleteJob,
     CompleteSnapshot,
@@ -30,6 +32,9 @@ from dap_pipeline.errors import (
     Place,
 )
 from dap_pipeline.settings import Settings
+
+# A job of less age counts as new: DAP's clock tells whole seconds.
+_NEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ class JobRunner:
             answered = self._poll(job, run, started)
         if isinstance(job, FailedJob):
             raise _failure(job)
-        return job if self._lives_on(answered, job, run) else None
+        return _aged(job, answered.server_time) if self._lives_on(answered, job, run) else None
 
     def _poll(self, job: PendingJob, run: _Run, started: float) -> Answered:
         """Ask for the job when the next poll is due."""
@@ -145,6 +150,12 @@ class JobRunner:
         run.vanishing += 1
         run.stop.wait(max(life, 0.0) + self._pace.first_poll)
         return False
+
+
+def _aged(job: CompleteJob, now: datetime) -> CompleteJob:
+    """Note how old the job is; DAP may have begun it for someone else, hours ago."""
+    age = timedelta() if job.begun_at is None else now - job.begun_at
+    return job if age < _NEW else job.model_copy(update={"age": min(age, JOB_LIFE)})
 
 
 def _failure(job: FailedJob) -> JobFailedError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -34,6 +34,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 _FIELD = re.compile(r"[a-z_]{1,20}|[0-9]{1,6}")
 
 NAMESPACE_ALIASES = {"canvas_log": "canvas_logs"}
+
+JOB_LIFE = timedelta(hours=24)
+"""A job and its objects vanish so long after it was begun."""
 
 
 def namespace_name(name: str) -> str:
@@ -212,25 +215,38 @@ class FailedJob(_Answer):
     error: Annotated[DapFault, BeforeValidator(_as_object)] = Field(default_factory=DapFault)
 
 
-class CompleteSnapshot(_Answer):
+def _not_told(_: object) -> timedelta:
+    return timedelta()
+
+
+class _Complete(_Answer):
+    id: str
+    objects: tuple[ObjectRef, ...]
+    schema_version: int
+    expires_at: Instant | None = None
+    age: Annotated[timedelta, BeforeValidator(_not_told)] = timedelta()
+    """How long ago the job was begun; zero for a new one, and where DAP does not tell."""
+
+    @property
+    def begun_at(self) -> datetime | None:
+        """When the job was begun, by DAP's clock; None where DAP does not tell."""
+        try:
+            return None if self.expires_at is None else self.expires_at - JOB_LIFE
+        except OverflowError:
+            return None
+
+
+class CompleteSnapshot(_Complete):
     """A finished snapshot; ``at`` identifies the state of the table."""
 
-    id: str
-    objects: tuple[ObjectRef, ...]
-    schema_version: int
     at: Instant
-    expires_at: Instant | None = None
 
 
-class CompleteIncremental(_Answer):
+class CompleteIncremental(_Complete):
     """A finished incremental query; its ``until`` is the next one's ``since``."""
 
-    id: str
-    objects: tuple[ObjectRef, ...]
-    schema_version: int
     since: Instant
     until: Instant
-    expires_at: Instant | None = None
 
 
 CompleteJob = CompleteSnapshot | CompleteIncremental

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dap_pipeline.dap.jobs import JobRunner
 from dap_pipeline.dap.models import (
@@ -16,11 +17,16 @@ from dap_pipeline.dap.models import (
     Query,
     SnapshotQuery,
     TableName,
+    format_instant,
 )
 from dap_pipeline.dap.progress import Listener
 from dap_pipeline.dap.stopping import Stop
-from dap_pipeline.errors import UnreadableAnswerError
+from dap_pipeline.errors import OutOfRangeError, UnreadableAnswerError
+from dap_pipeline.lake.demand import is_older
 from dap_pipeline.settings import SourceFormat
+
+# So much may DAP round an instant; its commits lie much further apart.
+_ROUNDED = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -38,28 +44,41 @@ class Asking:
         """The format that the settings choose."""
         return Format(self.source.value)
 
-    def newest_snapshot(
-        self, not_before: datetime | None, schema_version: int = 0
+    def snapshot(
+        self, is_enough: Callable[[CompleteSnapshot], bool], turn: int = 0
     ) -> tuple[CompleteSnapshot, Format]:
         """Run a snapshot; where DAP has an older one at hand, ask again in other words.
 
         The mode means nothing to Parquet and JSONL, and both formats give the same rows.
+
+        Args:
+            is_enough: tells of a snapshot whether it will do; if none does, the newest comes.
+            turn: with which words to begin.
         """
-        first, *others = _snapshot_queries(self.format)
+        first, *others = _in_turn(_snapshot_queries(self.format), turn)
         newest, form = self._whole(first), first.format
         for query in others:
-            if not_before is None or not is_older(newest, not_before, schema_version):
+            if is_enough(newest):
                 break
             job = self._whole(query)
-            if is_older(newest, job.at, job.schema_version):
+            if is_enough(job) or is_older(newest, job.at, job.schema_version):
                 newest, form = job, query.format
         return newest, form
 
     def increment(self, since: datetime) -> CompleteIncremental:
-        """Run an increment up to the newest that DAP has."""
+        """Run an increment up to the newest that DAP has.
+
+        Raises:
+            OutOfRangeError: DAP does not keep changes that long, whether or not it says so.
+        """
         job = self._run(IncrementalQuery(self.format, since))
         if not isinstance(job, CompleteIncremental):
             raise UnreadableAnswerError("DAP answered an incremental query with a snapshot")
+        if job.since - since > _ROUNDED:
+            asked, begins = format_instant(since), format_instant(job.since)
+            what = f"DAP was asked for changes since {asked} and gives them from {begins} only"
+            until = format_instant(job.until)
+            raise OutOfRangeError(what, since=begins, until=until).at(job_id=job.id)
         return job
 
     def _whole(self, query: SnapshotQuery) -> CompleteSnapshot:
@@ -72,12 +91,13 @@ class Asking:
         return self.runner.run(self.name, query, listener=self.listener, stop=self.stop)
 
 
-def is_older(job: CompleteSnapshot, at: datetime, schema_version: int) -> bool:
-    """Tell whether a snapshot is of an earlier state, or of an earlier schema at that instant."""
-    return (job.at, job.schema_version) < (at, schema_version)
+def _in_turn(queries: list[SnapshotQuery], turn: int) -> list[SnapshotQuery]:
+    place = turn % len(queries)
+    return queries[place:] + queries[:place]
 
 
 def _snapshot_queries(form: Format) -> list[SnapshotQuery]:
     other = Format.JSONL if form is Format.PARQUET else Format.PARQUET
-    modes = (None, Mode.EXPANDED, Mode.CONDENSED)
+    # DAP takes none for one of them, most likely for the last.
+    modes = (None, Mode.CONDENSED, Mode.EXPANDED)
     return [SnapshotQuery(f, mode) for f in (form, other) for mode in modes]

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import datetime
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 
-def note(file: Path, watermark: datetime) -> None:
-    """Note one more check for what is newer, now."""
-    text = json.dumps({"at": watermark.isoformat(), "checks": count(file, watermark) + 1})
+def note(file: Path, watermark: datetime, ago: timedelta = timedelta()) -> None:
+    """Note one more check for what is newer, which tells how it was so long ago."""
+    checks = count(file, watermark)
+    text = json.dumps({"at": watermark.isoformat(), "checks": checks + 1})
     draft = file.with_name(f"{file.name}-{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(text, "utf-8")
+    if ago:
+        known = time.time() - ago.total_seconds()
+        last = file.stat().st_mtime if checks else known
+        os.utime(draft, (known, max(known, last)))
     draft.replace(file)
 
 

@@ -20,6 +20,7 @@ from dap_pipeline.errors import (
     DapPipelineError,
     NotFoundError,
     SchemaConflictError,
+    SchemaUnavailableError,
     StorageError,
 )
 from dap_pipeline.lake.columns import TableShape
@@ -28,8 +29,8 @@ from dap_pipeline.lake.harm import lost_files, snapshot_in_place_of
 from dap_pipeline.lake.merging.accumulating import accumulating
 from dap_pipeline.lake.merging.merge import ChangeCounts
 from dap_pipeline.lake.meter import Meter
-from dap_pipeline.lake.planning import Demand, Planner, Task, UpToDate
-from dap_pipeline.lake.records import LoadMode, LoadResult, Outcome, PublishedTable
+from dap_pipeline.lake.planning import Answer, Demand, Planner, Task, UpToDate
+from dap_pipeline.lake.records import LoadKind, LoadMode, LoadResult, Outcome, PublishedTable
 from dap_pipeline.lake.staging import Staging
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.lake.versions import (
@@ -46,6 +47,7 @@ _LOG = logging.getLogger(__name__)
 # How often a load begins anew after another one was published first.
 _TRIES = 5
 _NOTHING = ChangeCounts(0, 0, 0, 0)
+_PUBLISHED = "what came was published already"
 
 
 class TableLoader:
@@ -129,15 +131,28 @@ class TableLoader:
         if answer.job is not None:
             meter.job_id, meter.parts = answer.job.id, len(answer.job.objects)
         if isinstance(answer, UpToDate):
+            if answer.known:
+                self._lake.confirm(name, task.published.load.at, answer.age)
             return self._unchanged(task, answer.reason, meter)
-        loading = self._maker.prepared(task, answer, bool(remasked), stop)
+        loading = self._prepared(task, answer, bool(remasked), stop)
         folder = self._staging.job_folder(name, loading.answer.job.id)
         with self._nothing_left_unmasked(name, loading.shape):
             made = self._maker.made(loading, folder, meter, stop)
             if before is not None and brings_nothing(made, loading, before):
-                return self._unchanged(task, "what came was published already", meter)
+                self._lake.confirm(name, before.load.at, answer.job.age)
+                return self._unchanged(task, _PUBLISHED, meter)
             stop.check()
             return self._publish(loading, made, meter)
+
+    def _prepared(self, task: Task, answer: Answer, remasked: bool, stop: Stop) -> Loading:
+        """Find out the columns; a snapshot of before the schema changed has another one to come."""
+        try:
+            return self._maker.prepared(task, answer, remasked, stop)
+        except SchemaUnavailableError as error:
+            if answer.kind is not LoadKind.SNAPSHOT or task.demand is not None:
+                raise
+            newer = answer.job.schema_version + 1
+            raise SnapshotNeededError(Demand(error.what, answer.at, newer)) from error
 
     @contextlib.contextmanager
     def _nothing_left_unmasked(self, name: TableName, shape: TableShape) -> Iterator[None]:
@@ -181,7 +196,6 @@ class TableLoader:
 
     def _unchanged(self, task: Task, reason: str, meter: Meter) -> LoadResult:
         before = task.published
-        self._lake.confirm(task.name, before.load.at)
         meter.tell(Stage.UNCHANGED)
         if before.checked_at.date() < datetime.now(UTC).date():
             # What was replaced long ago must also go while nothing new comes; once a day is enough.
@@ -199,9 +213,12 @@ class TableLoader:
         after = self._lake.publish(
             name, loading.target, made.files, load, removed=made.removed, changes=made.changes
         )
+        if after.version != load.version:
+            # The job was applied to an earlier version, and once more would change nothing.
+            return self._unchanged(replace(loading.task, before=after), _PUBLISHED, meter)
         if before is not None and after.load.at == before.load.at:
             # The query of this load must not be asked again: DAP would give the same job.
-            self._lake.confirm(name, after.load.at)
+            self._lake.confirm(name, after.load.at, loading.answer.job.age)
         meter.tell(Stage.DONE)
         self._settle_changes(name)
         self._tidy_up(name)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from dap_pipeline.dap.jobs import JobRunner
 from dap_pipeline.dap.models import (
+    CompleteIncremental,
     CompleteJob,
     CompleteSnapshot,
     Format,
@@ -21,15 +22,25 @@ from dap_pipeline.dap.models import (
 )
 from dap_pipeline.dap.progress import Listener
 from dap_pipeline.dap.stopping import Stop
-from dap_pipeline.errors import LakeError, OutOfRangeError, RequestForbiddenError
-from dap_pipeline.lake.asking import Asking, is_older
-from dap_pipeline.lake.demand import Demand, demand_of, instant_of
-from dap_pipeline.lake.records import LoadKind, LoadMode, LoadRecord, PublishedTable
+from dap_pipeline.errors import (
+    LakeError,
+    OutOfRangeError,
+    RequestForbiddenError,
+    SnapshotRequiredError,
+)
+from dap_pipeline.lake.asking import Asking
+from dap_pipeline.lake.demand import Demand, demand_of, instant_of, is_older
+from dap_pipeline.lake.records import (
+    NOTHING_NEWER,
+    LoadKind,
+    LoadMode,
+    LoadRecord,
+    PublishedTable,
+)
 from dap_pipeline.settings import SourceFormat
 
 __all__ = ["Answer", "Demand", "Planner", "Task", "UpToDate"]
 
-_NOTHING_NEWER = "DAP has nothing newer"
 # By then the jobs of the first ones have long expired.
 _MOST_CHECKS = 1000
 _STEP = timedelta(microseconds=1)
@@ -67,6 +78,8 @@ class Answer:
     format: Format
     reason: str = ""
     """Why it is a snapshot though changes were asked for."""
+    again: bool = False
+    """Whether it is to be applied though it may have been before."""
 
     @property
     def kind(self) -> LoadKind:
@@ -89,9 +102,16 @@ class Answer:
 class UpToDate:
     """The published version is what DAP has, or newer."""
 
-    reason: str
+    reason: str = NOTHING_NEWER
     job: CompleteJob | None = None
     """The job that showed it; None where DAP refused the range as one of the future."""
+    known: bool = True
+    """Whether it is known that DAP had nothing newer when the job was begun."""
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago that was."""
+        return _NONE if self.job is None else self.job.age
 
 
 class Planner:
@@ -141,7 +161,7 @@ class _Plan:
             if task.mode is LoadMode.INCREMENTAL:
                 error.what_to_do = "Load the table with `--mode snapshot` or `auto`."
                 raise
-            return self._demanded(demand_of(error, task.before.load.at))
+            return self._demanded(demand_of(error, task.before.load))
 
     def _changes(self, load: LoadRecord) -> Answer | UpToDate:
         """Ask for what changed since the watermark, or since a little earlier.
@@ -158,18 +178,19 @@ class _Plan:
         return self._changes_since(load, _NONE)
 
     def _changes_since(self, load: LoadRecord, back: timedelta) -> Answer | UpToDate:
-        since = load.at - back
         checks = self.task.quiet_checks % _MOST_CHECKS
+        since = load.at - back + checks * _STEP
         try:
-            job = self.asking.increment(since + checks * _STEP)
+            job = self._increment(since, load)
         except OutOfRangeError as error:
-            newest = instant_of(error.until)
-            if not checks or back:
+            if back or isinstance(error, SnapshotRequiredError):
                 raise
-            if newest == load.at:
+            if instant_of(error.until) == load.at:
                 # The permitted range ends at the newest commit, and that is published.
-                return UpToDate(_NOTHING_NEWER)
-            job = self.asking.increment(since - checks * timedelta(seconds=1))
+                return UpToDate()
+            if not checks or (instant_of(error.since) or load.at) > since:
+                raise
+            job = self.asking.increment(load.at - checks * timedelta(seconds=1))
         if job.until <= load.at:
             # A job of before has the schema of before. And what an overlap brings once more may be
             # what was missed: it must be looked at.
@@ -177,16 +198,31 @@ class _Plan:
             is_same = job.schema_version == load.schema_version
             is_looked_at = self.overlap and back >= self.overlap and job.objects
             if is_stale or (is_same and not is_looked_at):
-                return UpToDate(_NOTHING_NEWER, job)
+                return _up_to_date(job)
         return Answer(job, self.asking.format)
 
-    def _demanded(self, demand: Demand) -> Answer:
-        """Take a snapshot that is new enough to help."""
-        _LOG.warning("%s: a snapshot is taken: %s", self.task.name, demand.reason)
-        job, form = self.asking.newest_snapshot(demand.not_before, demand.schema_version)
-        if demand.not_before is not None and is_older(
-            job, demand.not_before, demand.schema_version
-        ):
+    def _increment(self, since: datetime, load: LoadRecord) -> CompleteIncremental:
+        """Run an increment; a job that was there before is asked past, as it knows nothing new."""
+        job = self.asking.increment(since)
+        if job.age and job.until <= load.at:
+            with contextlib.suppress(OutOfRangeError):
+                return self.asking.increment(since + _STEP)
+        return job
+
+    def _demanded(self, demand: Demand) -> Answer | UpToDate:
+        """Take a snapshot that is new enough to help, unless it is published."""
+        _LOG.warning("%s: a snapshot is asked for: %s", self.task.name, demand.reason)
+        # A table that is quiet for long is asked for time and again, and DAP answers an identical
+        # query with the same job for 24 hours.
+        turn = self.task.quiet_checks if demand.unless_same else 0
+        load = None if self.task.before is None else self.task.before.load
+
+        def is_enough(job: CompleteSnapshot) -> bool:
+            is_outdated = job.age and load is not None and _is_same_state(job, load)
+            return demand.is_met_by(job) and not (demand.best_new and is_outdated)
+
+        job, form = self.asking.snapshot(is_enough, turn)
+        if not demand.is_met_by(job):
             until = (
                 "in 24 hours" if job.expires_at is None else f"at {format_instant(job.expires_at)}"
             )
@@ -195,10 +231,15 @@ class _Plan:
                 f" {format_instant(job.at)}",
                 advice=f"Run it again when that job has expired, {until}.",
             )
-        return Answer(job, form, demand.reason)
+        if load is not None and (
+            (demand.unless_same and _is_same_state(job, load))
+            or (not demand.again and _is_its_job(job, load))
+        ):
+            return _up_to_date(job)
+        return Answer(job, form, demand.reason, demand.again)
 
     def _first_snapshot(self, reason: str) -> Answer:
-        job, form = self.asking.newest_snapshot(None)
+        job, form = self.asking.snapshot(lambda _: True)
         return Answer(job, form, reason)
 
     def _snapshot(self) -> Answer | UpToDate:
@@ -206,16 +247,35 @@ class _Plan:
         if before is None:
             return self._first_snapshot("")
         load = before.load
-        job, form = self.asking.newest_snapshot(load.at, load.schema_version)
+        job, form = self.asking.snapshot(
+            lambda job: not is_older(job, load.at, load.schema_version)
+        )
         if is_older(job, load.at, load.schema_version):
             reason = f"DAP answers with an older snapshot, that of {format_instant(job.at)}"
-            return UpToDate(reason, job)
-        # ``at`` identifies the table's state (API document). What increments have led to is
-        # replaced all the same: a snapshot is asked for to be sure of it.
-        same_state = job.at == load.at and job.schema_version == load.schema_version
-        if load.kind is LoadKind.SNAPSHOT and (job.id == load.job_id or same_state):
-            return UpToDate(_NOTHING_NEWER, job)
+            return UpToDate(reason, job, known=False)
+        # What increments have led to is replaced even by the same state: a snapshot is asked for
+        # to be sure of it.
+        is_same = load.kind is LoadKind.SNAPSHOT and _is_same_state(job, load)
+        if is_same or _is_its_job(job, load):
+            return _up_to_date(job)
         return Answer(job, form)
+
+
+def _is_same_state(job: CompleteSnapshot, load: LoadRecord) -> bool:
+    """Tell whether a snapshot is of the published state, which ``at`` identifies (API document)."""
+    return (job.at, job.schema_version) == (load.at, load.schema_version)
+
+
+def _is_its_job(job: CompleteSnapshot, load: LoadRecord) -> bool:
+    return load.kind is LoadKind.SNAPSHOT and job.id == load.job_id
+
+
+def _up_to_date(job: CompleteJob) -> UpToDate:
+    """Say that a job brings nothing newer, and of when it is where it was there before."""
+    if not job.age or job.begun_at is None:
+        return UpToDate(job=job)
+    begun = format_instant(job.begun_at.replace(microsecond=0))
+    return UpToDate(f"DAP answers with its job of {begun}, which is published", job)
 
 
 def _back_to_what_was_not_asked(load: LoadRecord) -> timedelta:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dap_pipeline.lake.merging.merge import BaseFile, ChangeCounts
 
 
+NOTHING_NEWER = "DAP has nothing newer"
+"""Why mostly nothing is done."""
+
+
 class LoadMode(StrEnum):
     """What a load is asked to do."""
 

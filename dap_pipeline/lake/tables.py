@@ -138,14 +138,14 @@ class Lake:
         kept = [file for file in base.base if file.path.name not in gone]
         return Content(shape, files, kept, removed, changes)
 
-    def confirm(self, name: TableName, watermark: datetime) -> None:
-        """Note that DAP was asked just now, and has nothing newer than the watermark.
+    def confirm(self, name: TableName, watermark: datetime, ago: timedelta = timedelta()) -> None:
+        """Note that DAP was asked, and had nothing newer than the watermark so long ago.
 
         Raises:
             StorageError: the lake may not be written.
         """
         with storage_errors(f"write into {self.folder(name)}"):
-            checked.note(self.folder(name) / CHECKED_FILE, watermark)
+            checked.note(self.folder(name) / CHECKED_FILE, watermark, ago)
 
     def quiet_checks(self, name: TableName, watermark: datetime) -> int:
         """Tell how often DAP had nothing newer than this watermark."""

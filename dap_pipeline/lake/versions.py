@@ -249,10 +249,8 @@ class VersionMaker:
             lineage=lineage,
             snapshot_at=None if before is None else before.snapshot_at,
         )
-        demand = loading.task.demand
         # The job may be the published one, which would be taken for applied already.
-        again = demand is not None and demand.again
-        return replace(load, lineage=load.version) if again else load
+        return replace(load, lineage=load.version) if answer.again else load
 
     def _watermark(self, loading: Loading, before: PublishedTable) -> datetime:
         """Give the instant of the new version; an increment never sets it back."""

@@ -101,7 +101,7 @@ def summary_of(result: LoadResult) -> str:
     table = result.table
     state = f"{table.rows:,} rows as of {format_instant(table.load.at)}"
     if result.outcome is Outcome.UNCHANGED:
-        return f"{table.name} is unchanged: DAP has nothing newer than {state}."
+        return f"{table.name} is unchanged at {state}: {result.reason}."
     counts = result.counts
     changed = (
         f" {counts.inserted:,} inserted, {counts.updated:,} updated, {counts.deleted:,} deleted."

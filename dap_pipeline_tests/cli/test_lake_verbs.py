@@ -7,6 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from dap_pipeline.cli.summary import _details
+from dap_pipeline.lake.records import NOTHING_NEWER
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.limits import Endpoint
@@ -207,6 +209,12 @@ def test_load_takes_what_changed_and_says_how_much(shell: Shell, sandbox: Runnin
     told = shell.run("status").stderr
     assert "was added as" in told
     assert "/_changes cannot be read or recorded" in told
+
+
+def test_why_a_table_is_unchanged_is_told_where_it_is_not_plain() -> None:
+    row = {"outcome": "unchanged", "reason": "DAP answers with its job of noon"}
+    assert _details(row) == " (DAP answers with its job of noon)"
+    assert _details({**row, "reason": NOTHING_NEWER}) == ""
 
 
 def test_only_changes_without_a_base_fail(shell: Shell) -> None:

@@ -91,6 +91,13 @@ def runs(server: ScriptedServer, tmp_path: Path) -> Runs:
     return Runs(server, tmp_path)
 
 
+def test_a_job_of_before_tells_its_age(server: ScriptedServer, runs: Runs) -> None:
+    # An hour less than it had when it was begun, half a minute less, and one that does not tell.
+    server.on(DATA, complete(life=23 * 3600), complete(life=24 * 3600 - 30), complete())
+    ages = [runs.run().age for _ in range(3)]
+    assert ages == [timedelta(hours=1), timedelta(), timedelta()]
+
+
 def test_a_job_is_followed_from_waiting_over_running_to_complete(
     server: ScriptedServer, runs: Runs
 ) -> None:

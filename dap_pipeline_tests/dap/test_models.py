@@ -74,6 +74,13 @@ def test_a_job_is_pending_while_it_waits_or_runs() -> None:
 def test_a_complete_snapshot_tells_its_objects_and_the_state_that_it_shows() -> None:
     job = parse_job(SNAPSHOT)
     assert job == CompleteSnapshot(id="job-1", objects=REFS, schema_version=3, at=AT, expires_at=AT)
+    assert job.begun_at == AT - timedelta(hours=24)
+
+
+def test_an_age_is_not_read_from_the_answer_and_an_impossible_beginning_is_unknown() -> None:
+    job = parse_job({**SNAPSHOT, "age": "P1D", "expires_at": "0001-01-01T00:00:00Z"})
+    assert isinstance(job, CompleteSnapshot)
+    assert (job.age, job.begun_at) == (timedelta(), None)
 
 
 def test_a_complete_incremental_job_may_have_no_objects_and_no_end() -> None:

@@ -6,6 +6,33 @@ from .proving import CRASHES, SECRETS, Proof
 
 ELSEWHERE = (
     Proof(
+        "One table is refused",
+        "RequestTypeForbidden, for increments only",
+        "`auto` takes a snapshot and says why; one of before is not taken for news.",
+        (
+            "dap_pipeline_tests/lake/test_refusals.py"
+            "::test_a_table_whose_increments_are_forbidden_is_kept_by_snapshots",
+        ),
+    ),
+    Proof(
+        "One table is refused",
+        "increments are out of range, but the table is only quiet",
+        "A snapshot shows that nothing is newer, and is not downloaded.",
+        (
+            "dap_pipeline_tests/lake/test_refusals.py"
+            "::test_a_table_that_is_quiet_for_longer_than_dap_keeps_changes_is_up_to_date",
+        ),
+    ),
+    Proof(
+        "One table is refused",
+        "increments are out of range, which DAP does not say but begins later",
+        "As if it had said so: `auto` takes a snapshot, increments alone fail.",
+        (
+            "dap_pipeline_tests/lake/test_refusals.py"
+            "::test_changes_that_dap_gives_from_later_on_only_are_not_taken_for_all",
+        ),
+    ),
+    Proof(
         "Names and redirects",
         "a redirect of a download from https to http",
         "Is refused: the data would travel in clear.",

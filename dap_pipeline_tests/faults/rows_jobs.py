@@ -253,11 +253,15 @@ ACCOUNT = Chapter(
 
 
 def _table_row(
-    fault: str, answer: ApiError, error: type[DapError | DapPipelineError], says: str
+    fault: str,
+    answer: ApiError,
+    error: type[DapError | DapPipelineError],
+    says: str,
+    more: str = "",
 ) -> Row:
     return Row(
         fault,
-        "This table fails at once, with DAP's message and uuid; the others go on.",
+        f"This table fails at once, with DAP's message and uuid; the others go on.{more}",
         always(Fault(_refused(answer), (_DATA,), "users", ALWAYS)),
         TableFails(error, (says,), job=False, uuid=True, calls={_DATA: (3, 3)}),
     )
@@ -269,7 +273,13 @@ _VALIDATION = errors.validation("Unknown format.", Location(1, 1, 1))
 ONE_TABLE = Chapter(
     "One table is refused",
     (
-        _table_row("RequestTypeForbidden", _FORBIDDEN, RequestForbiddenError, "not allowed"),
+        _table_row(
+            "RequestTypeForbidden",
+            _FORBIDDEN,
+            RequestForbiddenError,
+            "not allowed",
+            " Where only increments are forbidden, `auto` takes snapshots.",
+        ),
         _table_row(
             "NotFound: the table has vanished",
             errors.not_found("table", "users"),

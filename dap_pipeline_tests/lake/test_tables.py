@@ -28,7 +28,7 @@ from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import literals
 from dap_pipeline.lake.tables import Lake
 
-from .loading import NAME, NOON, SHAPE, made_file, new_load, publish
+from .loading import NAME, NOON, SHAPE, hours, made_file, new_load, publish
 from .making import (
     DATE,
     DOUBLE,
@@ -325,6 +325,24 @@ def test_a_table_that_was_read_still_tells_when_dap_was_asked_since(
     after = lake.table(NAME)
     assert after is not None
     assert after.checked_at > before.checked_at
+
+
+def test_what_dap_said_some_time_ago_counts_from_then(lake: Lake, tmp_path: Path) -> None:
+    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    lake.confirm(NAME, before.load.at, hours(6))
+    assert _checked_at(lake) == before.checked_at
+    lake.confirm(NAME, before.load.at)
+    after = _checked_at(lake)
+    assert after > before.checked_at
+    lake.confirm(NAME, before.load.at, hours(6))
+    assert _checked_at(lake) == after
+    assert lake.quiet_checks(NAME, before.load.at) == 3
+
+
+def _checked_at(lake: Lake) -> datetime:
+    table = lake.table(NAME)
+    assert table is not None
+    return table.checked_at
 
 
 def test_a_lake_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
