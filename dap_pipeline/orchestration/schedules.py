@@ -83,7 +83,7 @@ def _schedule(
         last = last_snapshots(settings.lake_dir, names, context.log)
         due = snapshots_due(names, last, now, turns)
         modes = {n: LoadMode.SNAPSHOT if n in due else LoadMode.AUTO for n in names}
-        return dg.RunRequest(run_config=run_config_of(modes))
+        return dg.RunRequest(run_config=run_config_of(modes, or_auto=True))
 
     return schedule
 
@@ -117,11 +117,12 @@ def last_snapshots(
     return {name: at for name, (is_there, at, _) in found.items() if is_there}
 
 
-def run_config_of(modes: Mapping[TableName, LoadMode]) -> dict[str, Any]:
-    """Write the configuration of a run that loads each table in its mode."""
+def run_config_of(modes: Mapping[TableName, LoadMode], *, or_auto: bool = False) -> dict[str, Any]:
+    """Write the configuration of a run that loads each table in its mode, or else in mode auto."""
     return {
         "ops": {
-            op_of(name): {"config": {"mode": mode.value}} for name, mode in sorted(modes.items())
+            op_of(name): {"config": {"mode": mode.value, "or_auto": or_auto}}
+            for name, mode in sorted(modes.items())
         }
     }
 

@@ -6,14 +6,15 @@ import enum
 import threading
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from dap_pipeline.dap.catalogue import Catalogue, CatalogueTable
-from dap_pipeline.dap.models import format_instant
+from dap_pipeline.dap.models import TableName, format_instant
 from dap_pipeline.dap.progress import Progress, Stage
-from dap_pipeline.errors import DapPipelineError
+from dap_pipeline.errors import DapPipelineError, RequestForbiddenError
 from dap_pipeline.lake.records import LoadMode, LoadResult, Outcome
 from dap_pipeline.orchestration.checks import check_results, check_specs, freshness_policy
 from dap_pipeline.orchestration.describing import (
@@ -28,6 +29,9 @@ from dap_pipeline.orchestration.naming import group_of, table_key
 from dap_pipeline.orchestration.previews import preview_metadata
 from dap_pipeline.orchestration.resources import DapResource
 from dap_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dap_pipeline.lake.engine import Engine
 
 POOL = "dap"
 """Dagster's pool of the tables; it limits nothing until the instance gives it a limit."""
@@ -54,6 +58,11 @@ class LoadConfig(dg.Config):
         description="snapshot takes the whole table, incremental what changed since the last "
         "load; auto takes what changed where that is possible, else the whole table.",
     )
+    or_auto: bool = Field(
+        default=False,
+        description="Load in mode auto where DAP forbids the mode for this account; the schedules "
+        "set it, so that a turn as a snapshot that is forbidden takes what changed.",
+    )
 
 
 def build_table_assets(catalogue: Catalogue, settings: Settings) -> list[dg.AssetsDefinition]:
@@ -79,11 +88,9 @@ def build_table_asset(table: CatalogueTable, settings: Settings) -> dg.AssetsDef
         context: dg.AssetExecutionContext, config: LoadConfig, dap: DapResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         fail_with_the_run(context, name)
-        mode = config.mode.value
         context.log.info(f"Loading {name} from {source}.")
-        context.log.info(f"Mode: {mode}.")
         try:
-            result = dap.engine().load(name, mode=mode, listener=StageLog(context.log))
+            result = _loaded(dap.engine(), name, config, context.log)
         except DapPipelineError as error:
             # The chain of causes would bury the one sentence that helps.
             raise as_failure(error.at(name.namespace, name.table)) from None
@@ -94,6 +101,20 @@ def build_table_asset(table: CatalogueTable, settings: Settings) -> dg.AssetsDef
         yield _described(context, result, checks, settings.preview_rows)
 
     return load
+
+
+def _loaded(
+    engine: "Engine", name: TableName, config: LoadConfig, log: dg.DagsterLogManager
+) -> LoadResult:
+    mode, listener = config.mode.value, StageLog(log)
+    log.info(f"Mode: {mode}.")
+    try:
+        return engine.load(name, mode=mode, listener=listener)
+    except RequestForbiddenError as error:
+        if not config.or_auto:
+            raise
+        log.warning(f"{error.at(name.namespace, name.table)} Loading in mode auto instead.")
+    return engine.load(name, mode=LoadMode.AUTO, listener=listener)
 
 
 def summary_of(result: LoadResult) -> str:

@@ -17,7 +17,11 @@ from dap_pipeline.orchestration.naming import op_of
 from dap_pipeline.orchestration.schedules import build_schedules, run_config_of
 from dap_pipeline.orchestration.turns import Turns
 from dap_pipeline.orchestration.wiring import build_definitions
+from dap_pipeline.sandbox.errors import ApiError
+from dap_pipeline.sandbox.faults import ALWAYS, Fault, Faults
+from dap_pipeline.sandbox.faults_answers import made
 from dap_pipeline.sandbox.life import Bump
+from dap_pipeline.sandbox.limits import Endpoint
 from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.settings import load_settings
 from dap_pipeline_tests.lake.loading import publish
@@ -52,10 +56,14 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def materialized(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, mode: LoadMode
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    mode: LoadMode,
+    *,
+    or_auto: bool = False,
 ) -> dict[str, object]:
     """Materialize the users, and give the metadata as plain values."""
-    config = run_config_of({USERS_TABLE: mode})
+    config = run_config_of({USERS_TABLE: mode}, or_auto=or_auto)
     result = materialize(definitions, [USERS], instance, config)
     assert result.success
     (event,) = result.asset_materializations_for_node("canvas__users")
@@ -97,6 +105,26 @@ def test_only_changes_without_a_base_fail_and_say_what_to_do(
     result = materialize(definitions, [USERS], instance, config)
     (failure,) = failures_of(instance, result.run_id).values()
     assert "--mode snapshot" in failure_words(failure)
+
+
+def test_a_turn_as_a_snapshot_that_dap_forbids_takes_what_changed(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = Faults()
+    with small_sandbox(tmp_path / "school", faults) as sandbox:
+        definitions = definitions_for(settings_for(sandbox, tmp_path), monkeypatch)
+        materialized(definitions, instance, LoadMode.AUTO)
+        sandbox.service.clock.advance(FOUR_HOURS)
+        sandbox.life.insert("canvas.users", 2)
+        refused = made(ApiError(403, "RequestTypeForbidden", "No snapshots.").response)
+        faults.switch_on(Fault(refused, (Endpoint.DATA,), times=ALWAYS, increments=False))
+        found = materialized(definitions, instance, LoadMode.SNAPSHOT, or_auto=True)
+        assert (found["mode"], found["kind"], found["rows_inserted"]) == ("auto", "incremental", 2)
+        result = materialize(
+            definitions, [USERS], instance, run_config_of({USERS_TABLE: LoadMode.SNAPSHOT})
+        )
+        (failure,) = failures_of(instance, result.run_id).values()
+        assert "No snapshots" in failure_words(failure)
 
 
 def test_a_quiet_table_has_counts_of_nothing(
@@ -146,6 +174,7 @@ def snapshots_at(
     modes = {name: op["config"]["mode"] for name, op in request.run_config["ops"].items()}
     assert len(modes) == len(load_catalogue().names("canvas"))
     assert set(modes.values()) <= {"snapshot", "auto"}
+    assert all(op["config"]["or_auto"] for op in request.run_config["ops"].values())
     return sorted(name for name, mode in modes.items() if mode == "snapshot")
 
 
