@@ -118,13 +118,14 @@ class JobRunner:
         """Wait for one job; None when it was complete but about to vanish, and now is gone."""
         started = time.monotonic()
         answered = self._client.start(run.name, run.query, run.stop)
+        asked_at = answered.server_time
         while isinstance(job := answered.job, PendingJob):
             stage = Stage.RUNNING if job.status == "running" else Stage.WAITING
             run.listener(Progress(run.name, stage, job_id=job.id))
             answered = self._poll(job, run, started)
         if isinstance(job, FailedJob):
             raise _failure(job)
-        return _aged(job, answered.server_time) if self._lives_on(answered, job, run) else None
+        return _aged(job, asked_at) if self._lives_on(answered, job, run) else None
 
     def _poll(self, job: PendingJob, run: _Run, started: float) -> Answered:
         """Ask for the job when the next poll is due."""
@@ -152,9 +153,9 @@ class JobRunner:
         return False
 
 
-def _aged(job: CompleteJob, now: datetime) -> CompleteJob:
-    """Note how old the job is; DAP may have begun it for someone else, hours ago."""
-    age = timedelta() if job.begun_at is None else now - job.begun_at
+def _aged(job: CompleteJob, asked_at: datetime) -> CompleteJob:
+    """Note how old the job was when it was asked for; DAP may have begun it hours before."""
+    age = timedelta() if job.begun_at is None else asked_at - job.begun_at
     return job if age < _NEW else job.model_copy(update={"age": min(age, JOB_LIFE)})
 
 

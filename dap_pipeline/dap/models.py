@@ -225,7 +225,7 @@ class _Complete(_Answer):
     schema_version: int
     expires_at: Instant | None = None
     age: Annotated[timedelta, BeforeValidator(_not_told)] = timedelta()
-    """How long ago the job was begun; zero for a new one, and where DAP does not tell."""
+    """How old it was when it was asked for; zero for a new one, and where DAP does not tell."""
 
     @property
     def begun_at(self) -> datetime | None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,14 @@ def test_a_job_of_before_tells_its_age(server: ScriptedServer, runs: Runs) -> No
     server.on(DATA, complete(life=23 * 3600), complete(life=24 * 3600 - 30), complete())
     ages = [runs.run().age for _ in range(3)]
     assert ages == [timedelta(hours=1), timedelta(), timedelta()]
+
+
+def test_a_job_that_runs_for_long_is_new_all_the_same(server: ScriptedServer, runs: Runs) -> None:
+    first, last = pending(), complete(life=24 * 3600)
+    later = format_datetime(CLOCK + timedelta(minutes=5), usegmt=True)
+    server.on(DATA, replace(first, headers={**first.headers, "Date": NOW}))
+    server.on(JOB, replace(last, headers={**last.headers, "Date": later}))
+    assert runs.run().age == timedelta()
 
 
 def test_a_job_is_followed_from_waiting_over_running_to_complete(
