@@ -145,11 +145,15 @@ class TableLoader:
             return self._publish(loading, made, meter)
 
     def _prepared(self, task: Task, answer: Answer, remasked: bool, stop: Stop) -> Loading:
-        """Find out the columns; a snapshot of before the schema changed has another one to come."""
+        """Find out the columns; in place of a snapshot of before they changed, demand a newer one.
+
+        Where a new job follows a schema that DAP no longer gives, another one would do so, too.
+        """
         try:
             return self._maker.prepared(task, answer, remasked, stop)
         except SchemaUnavailableError as error:
-            if answer.kind is not LoadKind.SNAPSHOT or task.demand is not None:
+            is_old = answer.kind is LoadKind.SNAPSHOT and answer.job.age
+            if not is_old or task.demand is not None:
                 raise
             newer = answer.job.schema_version + 1
             raise SnapshotNeededError(Demand(error.what, answer.at, newer)) from error
