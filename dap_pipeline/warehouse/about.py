@@ -53,7 +53,7 @@ _LOAD = (
     _Field("unchanged", "BIGINT", "Records that changed nothing, as they were there already."),
     _Field("schema_changes", "VARCHAR[] NOT NULL", "What about the columns changed with the load."),
     _Field("lost_from", "TIMESTAMPTZ", "From when DAP had dropped rows before they were loaded."),
-    _Field("lost_to", "TIMESTAMPTZ", "Up to when such rows are lost."),
+    _Field("lost_to", "TIMESTAMPTZ", "Up to when such rows may be lost."),
     _Field("restored_from", "BIGINT", "The version that was brought back, else NULL."),
 )
 _TABLES = (

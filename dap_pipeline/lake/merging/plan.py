@@ -186,9 +186,7 @@ def _leave_one_row(connection: duckdb.DuckDBPyConnection, keys: str) -> None:
         return
     rank = f"row_number() OVER (PARTITION BY {keys} ORDER BY known DESC, home DESC, home_row DESC)"
     change = f"CASE WHEN {rank} = 1 THEN change ELSE '{SURPLUS}' END AS change"
-    connection.execute(
-        f"CREATE OR REPLACE TABLE change AS SELECT * REPLACE ({change}) FROM change"
-    )
+    connection.execute(f"CREATE OR REPLACE TABLE change AS SELECT * REPLACE ({change}) FROM change")
 
 
 def _counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
