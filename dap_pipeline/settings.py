@@ -155,7 +155,8 @@ class Settings(BaseSettings):
     )
     full_snapshot_every: Span = Field(
         timedelta(days=30),
-        description="How often the schedules take a table as a snapshot; `P0D` is never.",
+        description="How often the schedules take a table as a snapshot; `P0D` is never, and less "
+        "than the time between two refreshes is at each.",
     )
     stale_after: Span = Field(
         timedelta(),

@@ -28,8 +28,8 @@ class Turns:
 
     @property
     def count(self) -> int:
-        """How many ticks the span has; without any, no snapshot is ever due."""
-        return self.every // self.rhythm
+        """How many ticks the span has; one that is shorter than the rhythm ends at each tick."""
+        return max(1, self.every // self.rhythm)
 
     @property
     def ticks_between_tries(self) -> int:
@@ -68,9 +68,9 @@ def snapshots_due(
         last: when each table of the lake had its last snapshot; None where that is unknown, and
             its turn alone counts. A table that is not in the lake takes a snapshot anyway.
         now: the instant of the tick.
-        turns: the rhythm of the schedule and the span.
+        turns: the rhythm of the schedule and the span; without a span, no table is ever due.
     """
-    if turns.count < 1:
+    if not turns.every:
         return set()
     there = [name for name in names if name in last]
     due = {

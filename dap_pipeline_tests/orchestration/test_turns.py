@@ -85,6 +85,12 @@ def test_without_a_span_no_table_is_due() -> None:
     assert not any(due for _, due in run(last, 30, turns=Turns(FOUR_HOURS, timedelta())))
 
 
+@pytest.mark.parametrize("hours", [1, 12, 23, 24])
+def test_with_a_span_of_at_most_the_rhythm_every_table_is_due_at_each_tick(hours: int) -> None:
+    turns = Turns(DAY, timedelta(hours=hours))
+    assert all(due == set(NAMES) for _, due in run(steady(), 30, turns=turns))
+
+
 def test_a_table_that_is_not_in_the_lake_is_never_due() -> None:
     assert not any(snapshots_due([USERS], {}, at, TURNS) for at in ticks(30))
 
