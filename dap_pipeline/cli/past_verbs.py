@@ -19,6 +19,7 @@ from dap_pipeline.dap.models import TableName, format_instant, namespace_name, p
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import InvalidQueryError, UnknownTableError
 from dap_pipeline.lake.freshness import FreshnessRules
+from dap_pipeline.lake.past import undone_by
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.staging import Staging
 from dap_pipeline.lake.tables import Lake
@@ -100,14 +101,15 @@ def _rows(lake: Lake, name: TableName) -> list[dict[str, object]]:
             f"{name} is not in the lake",
             advice="See what is there with `dap-pipeline status`.",
         )
-    pairs = zip(records, [*records[1:], None], strict=True)
-    return [_row(record, before) for record, before in pairs]
+    pairs, undone = zip(records, [*records[1:], None], strict=True), undone_by(records)
+    return [_row(record, before, undone.get(record.version)) for record, before in pairs]
 
 
-def _row(record: LoadRecord, before: LoadRecord | None) -> dict[str, object]:
+def _row(record: LoadRecord, before: LoadRecord | None, undone: int | None) -> dict[str, object]:
     counts = record.counts
     changes = [str(change) for change in record.schema_changes]
     lost = [] if record.gap is None else [str(record.gap)]
+    gone = [] if undone is None else [f"undone by version {undone}"]
     return {
         "version": record.version,
         "committed_at": format_instant(record.committed_at.replace(microsecond=0)),
@@ -125,7 +127,8 @@ def _row(record: LoadRecord, before: LoadRecord | None) -> dict[str, object]:
         "reason": record.reason,
         "schema_changes": changes,
         "job_id": record.job_id,
-        "note": " ".join([*filter(None, [record.reason]), *changes, *lost]),
+        "undone_by": undone,
+        "note": " ".join([*filter(None, [record.reason]), *changes, *lost, *gone]),
     }
 
 

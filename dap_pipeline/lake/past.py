@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 
 from dap_pipeline.dap.models import TableName, format_instant
@@ -28,41 +27,72 @@ class FileSpan:
 
 @dataclass(frozen=True)
 class Past:
-    """What the log of a table tells, as far back as it was looked at."""
+    """What the log of a table tells, as far back as its versions can be read, or further."""
 
     loads: tuple[LoadRecord, ...]
     """The newest first."""
+    undone: Mapping[int, int]
+    """See ``undone_by``."""
     spans: tuple[FileSpan, ...]
     """The files of the versions that can be read."""
 
 
-def past_of(folder: Path, table: PublishedTable, most: int) -> Past:
-    """Read the last commits of a table, ``most`` of them."""
-    found = list(islice(commits(folder, table.version, with_files=True), most))
+def past_of(folder: Path, table: PublishedTable, least: int) -> Past:
+    """Read the last commits of a table: all whose versions can be read, and ``least`` at least."""
+    found, readable = [], 0
+    there = {path.name for path in folder.iterdir()}
+    for commit in commits(folder, table.version, with_files=True):
+        found.append(commit)
+        if readable == len(found) - 1 and commit.removed <= there:
+            readable += 1
+        elif len(found) >= least:
+            break
     loads = tuple(commit.load for commit in found if commit.load is not None)
-    return Past(loads, tuple(_file_spans(folder, table, found)))
+    return Past(loads, undone_by(loads), tuple(_file_spans(folder, table, found[: readable + 1])))
+
+
+def undone_by(loads: Iterable[LoadRecord]) -> dict[int, int]:
+    """Tell by version which loads a later restore undid, and which version that restore made.
+
+    Args:
+        loads: the loads of a table, the newest first.
+    """
+    undone: dict[int, int] = {}
+    restored: LoadRecord | None = None
+    for load in loads:
+        if restored is not None and load.version > (restored.restored_from or 0):
+            undone[load.version] = restored.version
+        elif load.restored_from is not None:
+            restored = load
+    return undone
 
 
 def _file_spans(folder: Path, table: PublishedTable, found: Sequence[Commit]) -> Iterator[FileSpan]:
-    """Follow the files from the current version back to the last one that is whole."""
-    there = {path.name for path in folder.iterdir()}
+    """Follow the files from the current version back to that of the last commit."""
     last = {Path(file).name: table.version for file in table.files}
     oldest = table.version
     for commit in found:
         oldest = commit.version
         for name in commit.added & last.keys():
             yield FileSpan(folder / name, oldest, last.pop(name))
-        if not oldest or not commit.removed <= there:
-            break
-        last |= dict.fromkeys(commit.removed, oldest - 1)
+        if commit is not found[-1]:
+            last |= dict.fromkeys(commit.removed, oldest - 1)
     for name, version in last.items():
         if version >= oldest:
             yield FileSpan(folder / name, oldest, version)
 
 
 def version_as_of(loads: list[LoadRecord], instant: datetime) -> LoadRecord | None:
-    """Choose the load that has a table's state at an instant of DAP: the newest of before it."""
-    earlier = [load for load in loads if load.at <= instant]
+    """Choose the load that has a table's state at an instant of DAP: the newest of before it.
+
+    What a restore undid is not chosen any more.
+
+    Args:
+        loads: the loads of the table, the newest first.
+        instant: an instant of DAP.
+    """
+    undone = undone_by(loads)
+    earlier = [load for load in loads if load.at <= instant and load.version not in undone]
     return max(earlier, key=lambda load: (load.at, load.version), default=None)
 
 

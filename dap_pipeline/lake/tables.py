@@ -230,9 +230,12 @@ class Lake:
             raise unreadable(self.folder(name), name, error) from error
         return self.as_of(name, None)
 
-    def past(self, table: PublishedTable, most: int) -> Past:
-        """Read the last ``most`` commits of a table: its loads, and the files of each version."""
-        return past_of(self.folder(table.name), table, most)
+    def past(self, table: PublishedTable, least: int) -> Past:
+        """Read the loads of a table, and the files of each version that can be read.
+
+        These are all loads whose versions can be read, and the last ``least`` at least.
+        """
+        return past_of(self.folder(table.name), table, least)
 
     def all_changes(self, names: Sequence[TableName]) -> list[tuple[str, ...]]:
         """List the files of changes of many tables; see ``changes``."""

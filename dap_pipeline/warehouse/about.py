@@ -18,8 +18,8 @@ from dap_pipeline.lake.sql import identifier, literal
 from dap_pipeline.lake.tables import Lake
 
 SCHEMA = "dap"
-MOST_LOADS = 60
-"""Loads of a table that are told of: ten days of increments every four hours."""
+LEAST_LOADS = 60
+"""Loads of a table that are told of, however long versions are kept: ten days of increments."""
 
 Value = None | bool | int | str | datetime | Sequence[str]
 Row = tuple[Value, ...]
@@ -55,6 +55,11 @@ _LOAD = (
     _Field("lost_from", "TIMESTAMPTZ", "From when DAP had dropped rows before they were loaded."),
     _Field("lost_to", "TIMESTAMPTZ", "Up to when such rows may be lost."),
     _Field("restored_from", "BIGINT", "The version that was brought back, else NULL."),
+)
+_LOADS = (
+    *_PLACE,
+    *_LOAD,
+    _Field("undone_by", "BIGINT", "The version that a later restore made; NULL if none undid it."),
 )
 _TABLES = (
     *_PLACE,
@@ -92,7 +97,7 @@ CREATE MACRO {SCHEMA}.files_as_of(of_namespace, of_table, instant) AS (
     WHERE namespace = of_namespace AND table_name = of_table AND (
         SELECT arg_max(version, (as_of, version)) FROM {SCHEMA}.loads
         WHERE namespace = of_namespace AND table_name = of_table
-          AND as_of <= CAST(instant AS TIMESTAMPTZ)
+          AND as_of <= CAST(instant AS TIMESTAMPTZ) AND undone_by IS NULL
     ) BETWEEN first_version AND last_version
 )
 """
@@ -107,12 +112,14 @@ def create_about(
     """Create and fill the tables of the schema, and the macro that leads into the past."""
     rows = [_table_row(table, freshness) for table in tables]
     _fill(connection, "tables", "The published tables.", _TABLES, rows)
-    pasts = [(table, lake.past(table, MOST_LOADS)) for table in tables]
+    pasts = [(table, lake.past(table, LEAST_LOADS)) for table in tables]
     loads = [
-        (*_place(table.name), *_load_row(load)) for table, past in pasts for load in past.loads
+        (*_place(table.name), *_load_row(load), past.undone.get(load.version))
+        for table, past in pasts
+        for load in past.loads
     ]
-    about = f"The loads of each table, at most the last {MOST_LOADS}."
-    _fill(connection, "loads", about, (*_PLACE, *_LOAD), loads)
+    about = f"The last {LEAST_LOADS} loads of each table, and all whose version can be read."
+    _fill(connection, "loads", about, _LOADS, loads)
     files = [
         (*_place(table.name), str(span.path), span.first_version, span.last_version)
         for table, past in pasts

@@ -248,7 +248,11 @@ def test_an_earlier_version_is_read_and_brought_back(shell: Shell, sandbox: Runn
         assert db.execute("SELECT count(*) FROM canvas.users").fetchall() == [(USERS,)]
         stale = "SELECT stale_at - checked_at FROM dap.tables"
         assert db.execute(stale).fetchall() == [(timedelta(days=9),)]
+        # The newest was undone: at its instant, too, the table is as it was restored.
         instant = f"TIMESTAMPTZ '{newest['as_of']}'"
         db.execute(f"SET VARIABLE files = dap.files_as_of('canvas', 'users', {instant})")
         past = "SELECT count(*) FROM read_parquet(getvariable('files'), union_by_name = true)"
-        assert db.execute(past).fetchall() == [(USERS - 5,)]
+        assert db.execute(past).fetchall() == [(USERS,)]
+    told = json.loads(shell.run("history", *table, "--json").stdout)
+    assert [version["undone_by"] for version in told] == [None, 2, None]
+    assert told[1]["note"] == "undone by version 2"

@@ -12,6 +12,7 @@ import pytest
 from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.merging.merge import ChangeCounts
+from dap_pipeline.lake.past import undone_by
 from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.sandbox.life import Bump
@@ -95,6 +96,32 @@ def test_a_restored_version_is_the_table_again_and_is_followed(
     assert timedelta() < old.load.at - since < timedelta(seconds=1)
     followed.check()
     assert followed.load().outcome is Outcome.UNCHANGED
+
+
+def test_what_a_restore_undid_is_read_by_its_number_and_no_longer_by_an_instant(
+    followed: Follower,
+) -> None:
+    lake = followed.engine.lake
+    undone = lake.history(USERS)[0]
+    restored = lake.restore(USERS, 1)
+    assert lake.as_of(USERS, undone.at).version == restored.version
+    assert lake.as_of(USERS, lake.as_of(USERS, 0).load.at).version == 0
+    assert lake.as_of(USERS, undone.version).rows == undone.rows
+    # The changes came again: now they are the state of then.
+    caught_up = followed.load().table
+    assert lake.as_of(USERS, undone.at).version == caught_up.version
+
+
+def test_restores_of_restores_undo_what_lies_between(followed: Follower) -> None:
+    lake = followed.engine.lake
+    for version in (1, 3, 0, 5):
+        lake.restore(USERS, version)
+    loads = lake.history(USERS)
+    # Version 4 is 1 again; 5 is 3, which 4 had undone; 6 is 0; and 7 is 5, that is, 3.
+    assert [load.version for load in loads] == [7, 6, 5, 4, 3, 2, 1, 0]
+    assert undone_by(loads) == {6: 7, 4: 5}
+    followed.engine.lake.restore(USERS, 4)
+    assert undone_by(lake.history(USERS)) == {7: 8, 6: 8, 5: 8, 3: 4, 2: 4}
 
 
 def test_each_of_many_restores_of_a_day_is_caught_up_with_by_one_refresh(
@@ -208,6 +235,20 @@ def test_the_spans_of_files_tell_each_version(followed: Follower) -> None:
         assert told == {Path(file) for file in version.files}
     lake.vacuum(USERS, timedelta())
     assert all(span.path.exists() for span in lake.past(followed.table(), 100).spans)
+
+
+def test_the_past_goes_as_far_back_as_versions_can_be_read_or_as_is_asked_for(
+    followed: Follower,
+) -> None:
+    lake, table = followed.engine.lake, followed.table()
+    assert [load.version for load in lake.past(table, 1).loads] == [3, 2, 1, 0]
+    whole = lake.past(table, 1).spans
+    lake.vacuum(USERS, timedelta())
+    for least, versions in ((1, [3]), (3, [3, 2, 1]), (9, [3, 2, 1, 0])):
+        past = lake.past(table, least)
+        assert [load.version for load in past.loads] == versions
+        assert {span.path for span in past.spans} == set(map(Path, table.files))
+    assert len(whole) > len(table.files)
 
 
 def test_increments_and_restores_tell_when_the_last_snapshot_was(follower: Follower) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dap_pipeline.lake.tables import Lake
-from dap_pipeline.warehouse import build_warehouse
+from dap_pipeline.warehouse import about, build_warehouse
 
 from .small_lake import AT, COURSES, WEB_LOGS, courses_schema, publish, query, schema
 
@@ -67,6 +67,38 @@ def test_dap_loads_tells_every_load_of_every_table(lake: Lake, file: Path) -> No
         (second.load.job_id, NEXT, None, 2),
     ]
     assert query(file, "SELECT count(*) FROM dap.loads") == [(3,)]
+
+
+def test_dap_loads_tells_more_than_its_least_where_their_versions_can_be_read(
+    lake: Lake, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(about, "LEAST_LOADS", 2)
+    for number in range(4):
+        publish(lake, COURSES, courses_schema(), [ROW], at=AT + number * timedelta(hours=4))
+    build_warehouse(lake, file)
+    assert query(file, "SELECT count(*), min(version) FROM dap.loads") == [(4, 0)]
+    first = f"dap.files_as_of('canvas', 'courses', TIMESTAMPTZ '{AT}')"
+    assert query(file, f"SELECT list_distinct({first})") == query(
+        file, "SELECT list(file) FROM dap.files WHERE first_version = 0"
+    )
+    lake.vacuum(COURSES, timedelta())
+    build_warehouse(lake, file)
+    assert query(file, "SELECT count(*) FROM dap.loads") == [(2,)]
+
+
+def test_what_a_restore_undid_is_told_and_not_the_state_of_an_instant(
+    lake: Lake, file: Path
+) -> None:
+    publish(lake, COURSES, courses_schema(), [ROW])
+    publish(lake, COURSES, courses_schema(), [ROW, ROW | {"id": "2"}], at=NEXT)
+    lake.restore(COURSES, 0)
+    build_warehouse(lake, file)
+    told = "SELECT version, restored_from, undone_by FROM dap.loads ORDER BY version"
+    assert query(file, told) == [(0, None, None), (1, None, 2), (2, 0, None)]
+    files = f"dap.files_as_of('canvas', 'courses', TIMESTAMPTZ '{NEXT}')"
+    restored = lake.table(COURSES)
+    assert restored is not None
+    assert query(file, f"SELECT {files}") == [(list(restored.files),)]
 
 
 def test_dap_columns_tells_every_column(lake: Lake, file: Path) -> None:
