@@ -12,7 +12,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -35,6 +42,13 @@ def _as_seconds(value: object) -> object:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def _a_day_or_nothing(value: timedelta) -> timedelta:
+    """Refuse a span so short that a load of all tables outlasts it, before it is registered."""
+    if timedelta() < value < timedelta(days=1):
+        raise ValueError("it must be a day at least, or P0D")
+    return value
 
 
 Span = Annotated[timedelta, BeforeValidator(_as_seconds), Field(ge=timedelta())]
@@ -137,9 +151,10 @@ class Settings(BaseSettings):
         LimitsCount.ACCOUNT,
         description="Whether an `account` or each `table` has the calls above; DAP does not say.",
     )
-    keep_versions: Span = Field(
+    keep_versions: Annotated[Span, AfterValidator(_a_day_or_nothing)] = Field(
         timedelta(days=7),
-        description="How long old versions of a table stay, as in `P7D` (ISO 8601).",
+        description="How long old versions of a table stay, as in `P7D` (ISO 8601): a day or more. "
+        "`P0D` removes them at once, while queries and the warehouse may still need them.",
     )
     keep_changes: Span = Field(
         timedelta(days=30),

@@ -81,6 +81,18 @@ def test_a_span_is_written_as_days_or_iso_or_seconds(
     assert load_settings().keep_versions == timedelta(days=14)
 
 
+def test_versions_stay_until_a_load_of_all_tables_is_registered_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for text, kept in {"P1D": timedelta(days=1), "0": timedelta()}.items():
+        monkeypatch.setenv("DAP_PIPELINE_KEEP_VERSIONS", text)
+        assert load_settings().keep_versions == kept
+    for text in ("PT10M", "PT23H", "1"):
+        monkeypatch.setenv("DAP_PIPELINE_KEEP_VERSIONS", text)
+        with pytest.raises(ConfigurationError, match="must be a day at least"):
+            load_settings()
+
+
 def test_arguments_win_over_environment_over_env_file_over_pyproject(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
