@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,20 @@ from .sandbox.caller import Caller
 # No test fails since the machine is busy.
 hypothesis.settings.register_profile("without a clock", deadline=None)
 hypothesis.settings.load_profile("without a clock")
+
+
+class _NoPandas(importlib.abc.MetaPathFinder):
+    """Says at once that there is no pandas.
+
+    DuckDB looks for it at every query that has a parameter, each time through all folders.
+    """
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, _NoPandas())
 
 _OFFICIAL_CLIENT = Path(__file__).parent / "official-client.txt"
 _FOLDER = Path(__file__).parent.parent / ".venv-official"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from .postgres import Postgres
 
 @dataclass(frozen=True)
 class Replica:
-    """Replicates tables with `initdb` and `syncdb`."""
+    """Replicates tables with `initdb` and `syncdb`, and with `dropdb` what these cannot follow."""
 
     dap: Path
     sandbox: RunningSandbox
@@ -32,11 +32,17 @@ class Replica:
 
     def init(self, tables: Sequence[str]) -> None:
         """Fill new tables from snapshots."""
+        self._end_jobs(tables, {})
         self._run("initdb", tables)
 
     def sync(self, tables: Sequence[str]) -> None:
         """Bring tables up to date with increments."""
+        self._end_jobs(tables, self.watermarks())
         self._run("syncdb", tables)
+
+    def drop(self, tables: Sequence[str]) -> None:
+        """Remove tables: the client takes no snapshot in place of an increment by itself."""
+        self._run("dropdb", tables)
 
     def rows(self, name: str, truth: Truth) -> Rows:
         """Read a table with the fields of a truth, in plain form by key."""
@@ -68,7 +74,6 @@ class Replica:
         return {f"{namespace}.{name}": at.replace(tzinfo=UTC) for namespace, name, at in rows}
 
     def _run(self, command: str, tables: Sequence[str]) -> None:
-        self._end_jobs(command, tables)
         for namespace in dict.fromkeys(name.split(".")[0] for name in tables):
             chosen = [name for name in tables if name.startswith(f"{namespace}.")]
             names = ",".join(name.split(".")[1] for name in chosen)
@@ -86,9 +91,8 @@ class Replica:
             )
             assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
-    def _end_jobs(self, command: str, tables: Sequence[str]) -> None:
+    def _end_jobs(self, tables: Sequence[str], since: Mapping[str, datetime]) -> None:
         """Have the jobs done that the client will ask for: it would wait 5 seconds for each."""
-        since = self.watermarks() if command == "syncdb" else {}
         service = self.sandbox.service
         for name in tables:
             namespace, _, short = name.partition(".")
