@@ -73,6 +73,7 @@ class _Run:
     listener: Listener
     stop: Stop
     deadline: float
+    started: float = 0.0
     failed: int = 0
     lost: int = 0
     vanishing: int = 0
@@ -90,7 +91,7 @@ class JobRunner:
 
         Raises:
             JobFailedError: the job failed each time it was tried.
-            JobTimeoutError: the deadline passed first.
+            JobTimeoutError: the deadline passed first; waits for a start are not counted.
             DapError: DAP refused the query.
         """
         run = _Run(name, query, listener, stop, time.monotonic() + self._pace.deadline)
@@ -116,25 +117,32 @@ class JobRunner:
 
     def _run_once(self, run: _Run) -> CompleteJob | None:
         """Wait for one job; None when it was complete but about to vanish, and now is gone."""
-        started = time.monotonic()
-        answered = self._client.start(run.name, run.query, run.stop)
+        answered = self._start(run)
         asked_at = answered.server_time
         while isinstance(job := answered.job, PendingJob):
             stage = Stage.RUNNING if job.status == "running" else Stage.WAITING
             run.listener(Progress(run.name, stage, job_id=job.id))
-            answered = self._poll(job, run, started)
+            answered = self._poll(job, run)
         if isinstance(job, FailedJob):
             raise _failure(job)
         return _aged(job, asked_at) if self._lives_on(answered, job, run) else None
 
-    def _poll(self, job: PendingJob, run: _Run, started: float) -> Answered:
+    def _start(self, run: _Run) -> Answered:
+        """Start the job; its polls and its deadline count from now, not from the queue before."""
+        queued = time.monotonic()
+        answered = self._client.start(run.name, run.query, run.stop)
+        run.started = time.monotonic()
+        run.deadline += run.started - queued
+        return answered
+
+    def _poll(self, job: PendingJob, run: _Run) -> Answered:
         """Ask for the job when the next poll is due."""
         now = time.monotonic()
         try:
             if now >= run.deadline:
                 waited = f"{self._pace.deadline:,.0f} seconds"
                 raise JobTimeoutError(f"the job is still {job.status} after {waited}")
-            run.stop.wait(min(self._pace.poll_after(now - started), run.deadline - now))
+            run.stop.wait(min(self._pace.poll_after(now - run.started), run.deadline - now))
             return self._client.job(job.id, run.stop)
         except DapPipelineError as error:
             raise error.at(job_id=job.id) from None

@@ -6,11 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dap_pipeline.dap import jobs as jobs_module
+from dap_pipeline.dap.client import DapClient
 from dap_pipeline.dap.jobs import JobPace, JobRunner
+from dap_pipeline.dap.limits import Endpoint, Limiter
+from dap_pipeline.dap.login import Credentials
 from dap_pipeline.dap.models import (
     CompleteIncremental,
     CompleteJob,
@@ -34,7 +39,7 @@ from dap_pipeline.errors import (
     UnknownTableError,
 )
 
-from .parts import COURSES, DATA, JOB, SNAPSHOT, WatchedStop, client_of
+from .parts import COURSES, DATA, JOB, SNAPSHOT, WatchedStop, client_of, http_to
 from .scripted import Answer, ScriptedServer, fails, says
 
 PACE = JobPace(first_poll=0.001, longest_poll=0.002, failed_wait=0.001)
@@ -150,6 +155,29 @@ def test_an_incremental_job_tells_its_bounds(server: ScriptedServer, runs: Runs)
 )
 def test_polls_become_rarer_the_longer_a_job_takes(waited: float, wait: float) -> None:
     assert JobPace().poll_after(waited) == pytest.approx(wait)
+
+
+class LongQueue(Limiter):
+    """Lets two minutes of a stopped clock pass before each start of a job."""
+
+    now = 0.0
+
+    def acquire(self, endpoint: Endpoint, stop: Stop, **more: Any) -> None:
+        super().acquire(endpoint, stop, **more)
+        self.now += 120.0 if endpoint is Endpoint.CREATE else 0.0
+
+
+def test_time_in_the_queue_for_a_start_counts_neither_for_polls_nor_for_the_deadline(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = LongQueue(tmp_path / "l.sqlite", dict.fromkeys(Endpoint, 100))
+    monkeypatch.setattr(jobs_module, "time", SimpleNamespace(monotonic=lambda: limiter.now))
+    server.on(DATA, pending(), pending())
+    server.on(JOB, FAILED, pending(), complete())
+    client = DapClient(http_to(server.url), Credentials("a", "b"), limiter)
+    stop, pace = WatchedStop(), JobPace(first_poll=0.01, failed_wait=0.02, deadline=100.0)
+    assert JobRunner(client, pace).run(COURSES, SNAPSHOT, listener=silent, stop=stop).id == "job-1"
+    assert stop.waits == [0.01, 0.02, 0.01, 0.01]
 
 
 def test_a_failed_job_is_tried_anew_with_growing_waits(server: ScriptedServer, runs: Runs) -> None:
