@@ -3,9 +3,10 @@
 A file gets its name only after it was checked; until then it is ``.NNNNN.partial`` beside it. So a
 download that was interrupted goes on where it stopped, also in another process.
 
-A file goes through two stages: one of the connections, then one of the decoders. While some files
-are decoded, the connections fetch others; as many files as there are connections may be on their
-way through the decoders, then the connections wait too.
+A file goes through two stages: one of the connections, then one of the decoders, which have decoded
+what they could while it arrived. While some files are decoded, the connections fetch others; as
+many files as there are connections may be on their way through the decoders, then the connections
+wait too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dap_pipeline.dap.arriving import Look
 from dap_pipeline.dap.disk import sync
 from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
@@ -26,7 +28,6 @@ from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.shared import SharedPlaces
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes, discard, transfer
-from dap_pipeline.dap.verify import verify_magic, verify_whole
 from dap_pipeline.dap.workers import Places, Workers
 from dap_pipeline.errors import (
     CancelledError,
@@ -187,35 +188,30 @@ class Downloader:
 
     def _fetch_once(self, target: Target, order: _Order) -> None:
         partial, stop = target.partial, order.stop
-        with self._connections.taken(stop), _stopping_the_others(stop):
-            stop.check()
-            url = order.links.url(target.object_id)
-            measured = transfer(self._http, url, partial, on_bytes=order.on_bytes, stop=stop)
-        closely = self._verify if measured else Verify.FULL
-        if order.unpacked_later and order.format is not Format.PARQUET:
-            closely = Verify.SIZE
-        try:
-            self._decoders.result(lambda: check(partial, order.format, closely, stop), stop)
-        except DamagedObjectError:
-            discard(partial)
-            raise
+        closely = self._closely(order, measured=True)
+        look = Look(partial, order.format, closely, self._decoders, stop)
+
+        def arrived(count: int) -> None:
+            order.on_bytes(count)
+            look.arrived(count)
+
+        with contextlib.closing(look):
+            with self._connections.taken(stop), _stopping_the_others(stop):
+                stop.check()
+                url = order.links.url(target.object_id)
+                measured = transfer(self._http, url, partial, on_bytes=arrived, stop=stop)
+            look.finish(self._closely(order, measured=measured))
         stop.check()
         # Before it has its name: what is there after a power failure counts as whole.
         sync(partial)
         partial.replace(target.path)
         discard(partial)
 
-
-def check(path: Path, format: Format, verify: Verify, stop: Stop) -> None:
-    """Look at a file as closely as the setting says.
-
-    Raises:
-        DamagedObjectError: it is not whole.
-    """
-    if verify is Verify.FULL:
-        verify_whole(path, format, stop)
-    else:
-        verify_magic(path, format)
+    def _closely(self, order: _Order, *, measured: bool) -> Verify:
+        """Say how close to look, given whether the store has told the length."""
+        if order.unpacked_later and order.format is not Format.PARQUET:
+            return Verify.SIZE
+        return self._verify if measured else Verify.FULL
 
 
 @contextlib.contextmanager

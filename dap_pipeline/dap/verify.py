@@ -7,9 +7,8 @@ length; only decoding shows it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,33 +73,71 @@ def unpacked(path: Path, stop: Stop) -> Iterator[bytes]:
         DamagedObjectError: it is cut, altered or no gzip file.
         CancelledError: a stop was asked for meanwhile.
     """
-    verify_magic(path, Format.JSONL)
-    try:
-        with path.open("rb") as file:
-            left = file.read(_CHUNK)
-            while left:
-                left = yield from _decoded_member(file, left, stop)
-                left = left or file.read(_CHUNK)
-    except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]  # a class, not an instance
-        raise DamagedObjectError(f"{path.name} cannot be unpacked ({error})") from None
+    unpacking = Unpacking(path)
+    yield from unpacking.texts(stop)
+    unpacking.end()
 
 
-def _decoded_member(file: BinaryIO, data: bytes, stop: Stop) -> Generator[bytes, None, bytes]:
-    """Yield the text of one member and return the bytes behind it that were read already."""
-    decoder = isal_zlib.decompressobj(_GZIP)
-    stop.check()
-    text = decoder.decompress(data, _INFLATE)
-    while not decoder.eof:
-        yield text
-        stop.check()
-        data = decoder.unconsumed_tail
-        if not data and len(text) < _INFLATE:
-            data = file.read(_CHUNK)
-            if not data:
-                raise EOFError("it ends too early")
-        text = decoder.decompress(data, _INFLATE)
-    yield text
-    return decoder.unused_data
+class Unpacking:
+    """Decodes a gzip file that may still be growing; one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = 0
+        self._text = GzipText()
+
+    def texts(self, stop: Stop) -> Iterator[bytes]:
+        """Yield the text of what the file holds now beyond the last call.
+
+        Raises:
+            DamagedObjectError: it is altered or no gzip file.
+            CancelledError: a stop was asked for meanwhile.
+        """
+        if not self._place:
+            verify_magic(self._path, Format.JSONL)
+        with self._path.open("rb") as file:
+            file.seek(self._place)
+            while data := file.read(_CHUNK):
+                self._place += len(data)
+                try:
+                    for text in self._text.feed(data):
+                        stop.check()
+                        yield text
+                except isal_zlib.error as error:  # type: ignore[misc]  # a class, not an instance
+                    raise self._damage(str(error)) from None
+
+    def end(self) -> None:
+        """Say that nothing more comes.
+
+        Raises:
+            DamagedObjectError: the text has not come to its end.
+        """
+        if not self._text.is_whole:
+            raise self._damage("it ends too early")
+
+    def _damage(self, reason: str) -> DamagedObjectError:
+        return DamagedObjectError(f"{self._path.name} cannot be unpacked ({reason})")
+
+
+class GzipText:
+    """The text of gzip members, one after another, whose bytes come piece by piece."""
+
+    def __init__(self) -> None:
+        self._decoder = isal_zlib.decompressobj(_GZIP)
+        self.is_whole = False
+        """Whether the last member has ended, and nothing came after it."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the text of the bytes that come next, a bounded piece at a time."""
+        text = b""
+        # A full piece may leave more text inside the decoder.
+        while data or (len(text) == _INFLATE and not self.is_whole):
+            if self._decoder.eof:
+                self._decoder = isal_zlib.decompressobj(_GZIP)
+            text = self._decoder.decompress(data, _INFLATE)
+            self.is_whole = self._decoder.eof
+            data = self._decoder.unused_data if self.is_whole else self._decoder.unconsumed_tail
+            yield text
 
 
 def _check_parquet(path: Path, stop: Stop) -> None:

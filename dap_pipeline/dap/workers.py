@@ -38,12 +38,8 @@ class Workers:
             # Within the lock: after the word of `close` to end, nobody would do it.
             self._jobs.put(job)
 
-    def result(self, job: Callable[[], T], stop: Stop) -> T:
-        """Have a thread do the job and wait for it; what it raises is raised here.
-
-        Raises:
-            CancelledError: a stop was asked for while no thread was free.
-        """
+    def begin(self, job: Callable[[], T]) -> Future[T]:
+        """Have a thread do the job, and give what will hold what it gives or raises."""
         done: Future[T] = Future()
 
         def run() -> None:
@@ -55,10 +51,15 @@ class Workers:
                 done.set_exception(error)
 
         self.submit(run)
-        while not wait([done], timeout=0.5).done:
-            if stop.is_set() and done.cancel():
-                stop.check()
-        return done.result()
+        return done
+
+    def result(self, job: Callable[[], T], stop: Stop) -> T:
+        """Have a thread do the job and wait for it; what it raises is raised here.
+
+        Raises:
+            CancelledError: a stop was asked for while no thread was free.
+        """
+        return result_of(self.begin(job), stop)
 
     def close(self) -> None:
         """Let the threads end after the work that was asked for."""
@@ -70,6 +71,18 @@ class Workers:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+def result_of(done: Future[T], stop: Stop) -> T:
+    """Wait for a job that was begun; what it raises is raised here.
+
+    Raises:
+        CancelledError: a stop was asked for while no thread was free.
+    """
+    while not wait([done], timeout=0.5).done:
+        if stop.is_set() and done.cancel():
+            stop.check()
+    return done.result()
 
 
 class Places:

@@ -4,14 +4,11 @@ import logging
 import resource
 import stat
 import threading
-from pathlib import Path
 
 import pytest
 
-from dap_pipeline.dap import download as download_module
-from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
-from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.dap.verify import Unpacking
 from dap_pipeline.errors import (
     DamagedObjectError,
     LinkExpiredError,
@@ -222,14 +219,14 @@ def test_connections_fetch_other_files_while_some_are_decoded(
 ) -> None:
     third_asked = threading.Event()
 
-    def slowly(path: Path, format: Format, verify: Verify, stop: Stop) -> None:
+    def slowly(_: Unpacking) -> None:
         assert third_asked.wait(60)
 
     def third(seen: Seen) -> Answer:
         third_asked.set()
         return stored(BODY)(seen)
 
-    monkeypatch.setattr(download_module, "check", slowly)
+    monkeypatch.setattr(Unpacking, "end", slowly)
     for name in ("one", "two"):
         loads.object(name, stored(BODY))
     loads.object("three", third)

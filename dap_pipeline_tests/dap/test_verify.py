@@ -15,7 +15,7 @@ import pytest
 
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.stopping import Stop
-from dap_pipeline.dap.verify import verify_magic, verify_whole
+from dap_pipeline.dap.verify import _INFLATE, Unpacking, unpacked, verify_magic, verify_whole
 from dap_pipeline.errors import CancelledError, DamagedObjectError
 
 from .parts import packed
@@ -148,6 +148,43 @@ def test_a_file_that_unpacks_to_a_gigabyte_does_not_fill_memory(tmp_path: Path) 
     finally:
         tracemalloc.stop()
     assert most < 50 << 20
+
+
+@pytest.mark.parametrize("step", [1, 7, len(SMALL), 3_000])
+def test_a_growing_gzip_file_is_decoded_as_far_as_it_has_arrived(tmp_path: Path, step: int) -> None:
+    whole = SMALL * 3 + (GZIP if step > 100 else b"") + SMALL
+    file = tmp_path / "part"
+    file.write_bytes(whole[:2])
+    unpacking = Unpacking(file)
+    text = b""
+    for end in range(2, len(whole) + step, step):
+        file.write_bytes(whole[:end])
+        text += b"".join(unpacking.texts(Stop()))
+    unpacking.end()
+    assert text == gzip.decompress(whole)
+
+
+def test_damage_is_found_as_soon_as_it_has_arrived(tmp_path: Path) -> None:
+    altered = bytearray(GZIP + SMALL)
+    altered[len(GZIP) - 1] ^= 1
+    file = tmp_path / "part"
+    file.write_bytes(altered[: len(GZIP) - 1])
+    unpacking = Unpacking(file)
+    assert sum(map(len, unpacking.texts(Stop()))) == 5_000
+    file.write_bytes(altered[: len(GZIP)])
+    with pytest.raises(DamagedObjectError, match="part cannot be unpacked"):
+        list(unpacking.texts(Stop()))
+
+
+@pytest.mark.parametrize("size", [_INFLATE - 1, _INFLATE, _INFLATE + 1, 4 * _INFLATE])
+def test_text_comes_in_bounded_pieces_and_none_of_it_stays_behind(
+    tmp_path: Path, size: int
+) -> None:
+    file = tmp_path / "part"
+    file.write_bytes(gzip.compress(bytes(size)) * 2)
+    pieces = [len(piece) for piece in unpacked(file, Stop())]
+    assert sum(pieces) == 2 * size
+    assert max(pieces) <= _INFLATE
 
 
 def test_a_parquet_file_that_is_cut_anywhere_is_damaged(tmp_path: Path) -> None:
