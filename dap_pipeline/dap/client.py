@@ -183,7 +183,9 @@ class DapClient:
         # once more behind the queue, where the first token may have grown old.
         self._login.token()
         queued = time.monotonic()
-        self._limiter.acquire(call.endpoint, stop, table=call.table)
+        self._limiter.acquire(
+            call.endpoint, stop, table=call.table, longest_rest=self.patience.total
+        )
         tries.excuse(time.monotonic() - queued)
         token = self._login.token()
         return self.http.send(call.method, call.path, auth=BearerAuth(token), json=call.body), token

@@ -11,34 +11,40 @@ setting. So the number settles near what DAP allows, whoever else calls.
 
 from __future__ import annotations
 
-import contextlib
+import logging
+import math
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
-from dap_pipeline.dap.disk import make_private
+from dap_pipeline.dap.limits_file import LimitsFile
 from dap_pipeline.dap.stopping import Stop
-from dap_pipeline.errors import StorageError
+from dap_pipeline.errors import RateLimitedError
 from dap_pipeline.settings import LimitsCount, Settings
+
+_LOG = logging.getLogger(__name__)
 
 # A call reaches DAP a little after its slot was taken, and not always equally late.
 MARGIN_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 3600.0
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS calls (scope TEXT, endpoint TEXT, at REAL);
-CREATE INDEX IF NOT EXISTS calls_by_endpoint ON calls (scope, endpoint, at);
-CREATE TABLE IF NOT EXISTS rests (scope TEXT, endpoint TEXT, since REAL, until REAL,
-    PRIMARY KEY (scope, endpoint));
-CREATE TABLE IF NOT EXISTS learned (scope TEXT, endpoint TEXT, since REAL, calls INTEGER,
-    PRIMARY KEY (scope, endpoint));
-"""
-
+# A rest from this length on is told in the log, once.
+TOLD_SECONDS = 5.0
 
 _Key = tuple[str, str]
 """Scope and counted endpoint."""
+
+
+@dataclass(frozen=True)
+class _Wait:
+    """How long to wait before the next look, and whether it is for a rest after a 429."""
+
+    seconds: float
+    is_rest: bool = False
 
 
 class Endpoint(StrEnum):
@@ -82,66 +88,85 @@ class Limiter:
         period: float = 60.0,
         margin: float = MARGIN_SECONDS,
     ) -> None:
-        self._file = file
+        self._file = LimitsFile(file)
         self._limits = dict(limits)
         self._scope = scope
         self._count = count
         self._period = period + margin
-        self._make_file()
+        self._told: dict[_Key, float] = {}
 
-    def acquire(self, endpoint: Endpoint, stop: Stop, *, table: str = "") -> None:
+    def acquire(
+        self, endpoint: Endpoint, stop: Stop, *, table: str = "", longest_rest: float = math.inf
+    ) -> None:
         """Wait until a call to the endpoint is allowed, and take its slot.
 
         Args:
             endpoint: where the call goes.
             stop: ends the wait.
             table: the table that the call names, for budgets that are counted per table.
+            longest_rest: seconds that rests after a 429 are waited for in all.
 
         Raises:
             CancelledError: a stop was asked for meanwhile.
+            RateLimitedError: DAP wants no such call for longer than that.
         """
         stop.check()
         key = self._key(endpoint, table)
-        while (seconds := self._try_to_take(key, self._limits[endpoint])) > 0:
-            stop.wait(seconds)
+        take = partial(self._try_to_take, key, self._limits[endpoint])
+        rested = 0.0
+        while (wait := self._file.transact(take, stop)) is not None:
+            if wait.is_rest:
+                rested += wait.seconds
+                if rested > longest_rest:
+                    raise _wants_rest(endpoint, wait)
+                self._tell(endpoint, key, wait)
+            stop.wait(wait.seconds)
 
     def pause(self, endpoint: Endpoint, seconds: float, *, table: str = "") -> None:
         """Let nobody call the endpoint for so long, and fewer times after that: it answered 429."""
-        key = self._key(endpoint, table)
-        with self._transaction() as db:
-            now = _now()
-            _forget(db, now, self._period)
-            if _rest(db, key) is None:
-                # Calls that were refused together are one sign and not many.
-                fewer = max(self._allowed(db, key, self._limits[endpoint], now) // 2, 1)
-                db.execute("REPLACE INTO learned VALUES (?, ?, ?, ?)", (*key, now, fewer))
-            db.execute(
-                "INSERT INTO rests VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET until = max(until, excluded.until)",
-                (*key, now, now + min(seconds, LONGEST_PAUSE_SECONDS)),
-            )
+        rest = partial(self._rest, self._key(endpoint, table), self._limits[endpoint], seconds)
+        self._file.transact(rest, Stop())
+
+    def _rest(self, key: _Key, limit: int, seconds: float, db: sqlite3.Connection) -> None:
+        now = _now()
+        _forget(db, now, self._period)
+        if _rest_until(db, key) is None:
+            # Calls that were refused together are one sign and not many.
+            fewer = max(self._allowed(db, key, limit, now) // 2, 1)
+            db.execute("REPLACE INTO learned VALUES (?, ?, ?, ?)", (*key, now, fewer))
+        db.execute(
+            "INSERT INTO rests VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET until = max(until, excluded.until)",
+            (*key, now, now + min(seconds, LONGEST_PAUSE_SECONDS)),
+        )
 
     def _key(self, endpoint: Endpoint, table: str) -> _Key:
         per_table = table and self._count is LimitsCount.TABLE
         return self._scope, f"{endpoint.value} {table}" if per_table else endpoint.value
 
-    def _try_to_take(self, key: _Key, limit: int) -> float:
-        """Take a slot, or tell after how many seconds to try again."""
-        with self._transaction() as db:
-            now = _now()
-            _forget(db, now, self._period)
-            if (until := _rest(db, key)) is not None:
-                return max(until - now, 0.001)
-            allowed = self._allowed(db, key, limit, now)
-            first = db.execute(
-                "SELECT at FROM calls WHERE scope = ? AND endpoint = ?"
-                " ORDER BY at DESC LIMIT 1 OFFSET ?",
-                (*key, allowed - 1),
-            ).fetchone()
-            if first is not None:
-                return max(float(first[0]) + self._period - now, 0.001)
-            db.execute("INSERT INTO calls VALUES (?, ?, ?)", (*key, now))
-            return 0.0
+    def _try_to_take(self, key: _Key, limit: int, db: sqlite3.Connection) -> _Wait | None:
+        """Take a slot, or tell what to wait for."""
+        now = _now()
+        _forget(db, now, self._period)
+        if (until := _rest_until(db, key)) is not None:
+            return _Wait(max(until - now, 0.001), is_rest=True)
+        allowed = self._allowed(db, key, limit, now)
+        first = db.execute(
+            "SELECT at FROM calls WHERE scope = ? AND endpoint = ?"
+            " ORDER BY at DESC LIMIT 1 OFFSET ?",
+            (*key, allowed - 1),
+        ).fetchone()
+        if first is not None:
+            return _Wait(max(float(first[0]) + self._period - now, 0.001))
+        db.execute("INSERT INTO calls VALUES (?, ?, ?)", (*key, now))
+        return None
+
+    def _tell(self, endpoint: Endpoint, key: _Key, wait: _Wait) -> None:
+        """Say once for each rest of some length that it is waited for."""
+        until = _now() + wait.seconds
+        if wait.seconds >= TOLD_SECONDS and until > self._told.get(key, 0.0) + TOLD_SECONDS:
+            self._told[key] = until
+            _LOG.warning("%s; waiting for that", _wants_rest(endpoint, wait).what)
 
     def _allowed(self, db: sqlite3.Connection, key: _Key, limit: int, now: float) -> int:
         """Give the calls a minute: the setting, or less while a refusal is remembered."""
@@ -151,28 +176,15 @@ class Limiter:
         minutes = int((now - float(learned[0])) / self._period)
         return min(int(learned[1]) + minutes * max(limit // 10, 1), limit)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with contextlib.closing(
-                sqlite3.connect(self._file, timeout=60, isolation_level=None)
-            ) as db:
-                # What a power failure would lose is forgotten within a minute anyway.
-                db.execute("PRAGMA synchronous = OFF")
-                db.execute("BEGIN IMMEDIATE")
-                yield db
-                db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StorageError(f"the rate limiter's file {self._file} fails: {error}") from error
 
-    def _make_file(self) -> None:
-        try:
-            make_private(self._file.parent)
-            self._file.touch(mode=0o600)
-            with contextlib.closing(sqlite3.connect(self._file, timeout=60)) as db:
-                db.executescript(_TABLES)
-        except (OSError, sqlite3.Error) as error:
-            raise StorageError(f"{self._file} cannot be written: {error}") from error
+def _wants_rest(endpoint: Endpoint, wait: _Wait) -> RateLimitedError:
+    until = datetime.now(UTC).astimezone() + timedelta(seconds=wait.seconds)
+    return RateLimitedError(
+        f"DAP has answered 429 and allows no {endpoint} calls until {until:%H:%M:%S}",
+        retry_after=wait.seconds,
+        advice="Run it again after that; a longer patience is the setting "
+        "DAP_PIPELINE_RETRY_SECONDS.",
+    )
 
 
 def _forget(db: sqlite3.Connection, now: float, period: float) -> None:
@@ -182,7 +194,7 @@ def _forget(db: sqlite3.Connection, now: float, period: float) -> None:
     db.execute("DELETE FROM learned WHERE since > ?", (now,))
 
 
-def _rest(db: sqlite3.Connection, key: _Key) -> float | None:
+def _rest_until(db: sqlite3.Connection, key: _Key) -> float | None:
     """Give the end of the rest that the endpoint is given, if there is one."""
     row = db.execute("SELECT until FROM rests WHERE scope = ? AND endpoint = ?", key).fetchone()
     return None if row is None else float(row[0])

@@ -247,6 +247,17 @@ def test_a_refusal_for_the_rate_pauses_every_client_of_the_machine(
     assert time.monotonic() - began >= 1.0
 
 
+def test_a_rest_longer_than_our_patience_fails_the_calls_of_others_too(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    server.logs_in()
+    server.on(TABLES, says({}, 429, Retry_After="3600"))
+    for words in ("429", "allows no list calls until"):
+        with pytest.raises(RateLimitedError, match=words):
+            client_of(server.url, tmp_path).list_tables("canvas", Stop())
+    assert len(server.at(TABLES)) == 1
+
+
 def test_time_in_the_queue_does_not_use_up_patience(server: ScriptedServer, tmp_path: Path) -> None:
     """With 5 job starts a minute the last of 119 tables waits 23 minutes for its first try."""
     server.logs_in()
