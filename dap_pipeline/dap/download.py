@@ -67,6 +67,10 @@ class _Order:
     stop: Stop
 
 
+_Ready = queue.SimpleQueue[Target | BaseException]
+"""What has become of the targets, in the order in which it came about."""
+
+
 class Downloader:
     """Downloads for any number of tables over a bounded number of connections.
 
@@ -123,7 +127,7 @@ class Downloader:
         """
         work = Stop(stop)
         order = _Order(links, format, unpacked_later, on_bytes, work)
-        ready: queue.SimpleQueue[Target | BaseException] = queue.SimpleQueue()
+        ready: _Ready = queue.SimpleQueue()
         waiting = iter(targets)
         under_way = 0
 
@@ -131,7 +135,7 @@ class Downloader:
             target = next(waiting, None)
             if target is None:
                 return 0
-            self._workers.submit(lambda: ready.put(self._outcome(target, order)))
+            self._submit(target, order, ready)
             return 1
 
         try:
@@ -150,6 +154,16 @@ class Downloader:
         finally:
             work.set()
             _drain(ready, under_way)
+
+    def _submit(self, target: Target, order: _Order, ready: _Ready) -> None:
+        try:
+            # Here, so that no thread is kept from others while the call waits for its turn.
+            order.links.url(target.object_id, order.stop)
+        except DapPipelineError as error:  # as if the thread had met it
+            order.stop.set()
+            ready.put(error)
+        else:
+            self._workers.submit(lambda: ready.put(self._outcome(target, order)))
 
     def _outcome(self, target: Target, order: _Order) -> Target | BaseException:
         try:
@@ -196,9 +210,12 @@ class Downloader:
             look.arrived(count)
 
         with contextlib.closing(look):
+            # Once before, so that no connection is kept while the call for a new link waits for its
+            # turn; the place may then come so late that the link has to be renewed once more.
+            order.links.url(target.object_id, stop)
             with self._connections.taken(stop), _stopping_the_others(stop):
                 stop.check()
-                url = order.links.url(target.object_id)
+                url = order.links.url(target.object_id, stop)
                 measured = transfer(self._http, url, partial, on_bytes=arrived, stop=stop)
             look.finish(self._closely(order, measured=measured))
         stop.check()
@@ -225,9 +242,7 @@ def _stopping_the_others(stop: Stop) -> Iterator[None]:
         raise
 
 
-def _next_of(
-    ready: queue.SimpleQueue[Target | BaseException], stop: Stop
-) -> Target | BaseException:
+def _next_of(ready: _Ready, stop: Stop) -> Target | BaseException:
     while True:
         try:
             return ready.get(timeout=0.5)
@@ -235,7 +250,7 @@ def _next_of(
             stop.check()
 
 
-def _drain(ready: queue.SimpleQueue[Target | BaseException], under_way: int) -> None:
+def _drain(ready: _Ready, under_way: int) -> None:
     """Wait for the threads of a stopped download, so that none writes after its end."""
     end = time.monotonic() + _WIND_DOWN_SECONDS
     try:

@@ -27,27 +27,33 @@ class _Signed:
 
 
 class LinkBook:
-    """The links of one job's objects; safe to share between threads."""
+    """The links of one job's objects; safe to share between threads.
+
+    Args:
+        client: gives the links.
+        object_ids: what they are wanted for.
+        stop: ends calls that name no narrower stop.
+    """
 
     def __init__(self, client: DapClient, object_ids: Sequence[str], stop: Stop) -> None:
         self._client = client
         self._waiting = list(dict.fromkeys(object_ids))
         self._stop = stop
-        self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._signed: dict[str, _Signed] = {}
 
-    def url(self, object_id: str) -> str:
+    def url(self, object_id: str, stop: Stop | None = None) -> str:
         """Give a link that is good for some minutes.
 
         Raises:
             NotFoundError: DAP gives no link for the object.
+            CancelledError: a stop was asked for while the call waited for its turn.
         """
-        with self._lock:
-            signed = self._signed.get(object_id)
-            if signed is None or signed.until < time.monotonic():
-                self._ask(object_id)
-                signed = self._signed[object_id]
-            return signed.url
+        if (url := self._fresh(object_id)) is not None:
+            return url
+        with self._asking:
+            # Another thread may have asked for the whole batch meanwhile.
+            return self._fresh(object_id) or self._ask(object_id, stop or self._stop)
 
     def urls(self) -> dict[str, str]:
         """Give a link for every object."""
@@ -55,16 +61,20 @@ class LinkBook:
 
     def forget(self, object_id: str) -> None:
         """Drop a link that the object store has refused."""
-        with self._lock:
-            self._signed.pop(object_id, None)
+        self._signed.pop(object_id, None)
 
-    def _ask(self, object_id: str) -> None:
+    def _fresh(self, object_id: str) -> str | None:
+        signed = self._signed.get(object_id)
+        return None if signed is None or signed.until < time.monotonic() else signed.url
+
+    def _ask(self, object_id: str, stop: Stop) -> str:
         """Ask for the whole batch of this object: threads come for theirs in any order."""
         start = self._waiting.index(object_id) // BATCH * BATCH
-        wanted = self._waiting[start : start + BATCH]
+        found = self._client.links(self._waiting[start : start + BATCH], stop)
+        # From the answer on: the call may have waited for its turn longer than a link lives.
         until = time.monotonic() + FRESH_SECONDS
-        for found, link in self._client.links(wanted, self._stop).items():
-            self._signed[found] = _Signed(link.url, until)
+        self._signed |= {name: _Signed(link.url, until) for name, link in found.items()}
         # Only a fresh answer counts: an older link may be what the store has just refused.
-        if self._signed.get(object_id, _Signed("", 0.0)).until < until:
+        if object_id not in found:
             raise NotFoundError("DAP gave no link for an object of the job", kind="object")
+        return found[object_id].url

@@ -9,6 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dap_pipeline.dap import download as download_module
+from dap_pipeline.dap.download import Target
+from dap_pipeline.dap.links import LinkBook
+from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
@@ -138,6 +141,86 @@ def test_a_stopped_table_does_not_disturb_another_over_the_same_connections(load
         assert isinstance(future.exception(60), CancelledError)
     loads.object("b", stored(BODY))
     assert loads.fetch(["b"], shared) == ["b"]
+
+
+class WaitingLinks(LinkBook):
+    """Waits for the limit of link calls, at once or when a link has to be renewed."""
+
+    def wait_at(self, what: str) -> threading.Event:
+        self.waits, self.waiting = what == "first", threading.Event()
+        return self.waiting
+
+    def url(self, object_id: str, stop: Stop | None = None) -> str:
+        if self.waits:
+            assert stop is not None
+            self.waiting.set()
+            stop.wait(600.0)
+        return super().url(object_id, stop)
+
+    def forget(self, object_id: str) -> None:
+        super().forget(object_id)
+        self.waits = True
+
+
+@pytest.mark.parametrize(("what", "objects"), [("first", 2), ("renewed", 1)])
+def test_a_table_that_waits_for_its_links_keeps_nothing_from_the_others(
+    loads: Loads, what: str, objects: int
+) -> None:
+    shared, stop = loads.downloader(connections=1), Stop()
+    links = WaitingLinks(loads.client, ["a"], loads.stop)
+    waiting = links.wait_at(what)
+    loads.object("a", Answer(403, b"<Error/>"))
+    loads.object("b", stored(BODY))
+
+    def fetch() -> list[Target]:
+        return list(
+            shared.fetch(
+                [loads.target("a", number) for number in range(objects)],
+                links,
+                Format.JSONL,
+                on_bytes=lambda _: None,
+                stop=stop,
+            )
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(fetch)
+        try:
+            assert waiting.wait(60)
+            assert loads.fetch(["b"], shared) == ["b"]
+        finally:
+            stop.set()
+        assert isinstance(future.exception(60), CancelledError)
+
+
+def test_a_failure_ends_the_wait_for_links_of_the_same_table(
+    loads: Loads,
+) -> None:
+    waiting = threading.Event()
+
+    class SecondWaits(LinkBook):
+        def url(self, object_id: str, stop: Stop | None = None) -> str:
+            if object_id == "second":
+                waiting.set()
+                (stop or loads.stop).wait(600.0)
+            return super().url(object_id, stop)
+
+    def gone(_: Seen) -> Answer:
+        assert waiting.wait(60)
+        return Answer(404, b"<Error/>")
+
+    loads.object("first", gone)
+    links = SecondWaits(loads.client, ["first", "second"], loads.stop)
+    targets = [loads.target(name, number) for number, name in enumerate(["first", "second"])]
+    with ThreadPoolExecutor(1) as pool:
+        fetched = loads.downloader().fetch(
+            targets, links, Format.JSONL, on_bytes=lambda _: None, stop=loads.stop
+        )
+        future = pool.submit(list, fetched)
+        try:
+            assert isinstance(future.exception(60), NotFoundError)
+        finally:
+            loads.stop.set()
 
 
 def test_a_fault_of_the_listener_is_not_lost(loads: Loads) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,23 @@ def test_a_link_is_renewed_before_its_end(
     monkeypatch.setattr(links_module, "FRESH_SECONDS", -1.0)
     links = book(server, tmp_path, ["a"])
     assert links.url("a").endswith("sig=1")
+    assert links.url("a").endswith("sig=2")
+
+
+def test_the_age_of_a_link_counts_from_the_answer_and_not_from_the_queue_before_it(
+    server: ScriptedServer, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(links_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def late(seen: Seen) -> Answer:
+        clock.now += 2 * links_module.FRESH_SECONDS
+        return signer(seen)
+
+    server.always(LINKS, late)
+    links = book(server, tmp_path, ["a"])
+    assert links.url("a") == links.url("a")
+    clock.now += links_module.FRESH_SECONDS + 1.0
     assert links.url("a").endswith("sig=2")
 
 
