@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from dap_pipeline.dap.disk import make_private
+from dap_pipeline.dap.line import Line
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.workers import Places
 from dap_pipeline.settings import Settings
@@ -25,6 +26,9 @@ _LOG = logging.getLogger(__name__)
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 # Between two looks at places that other processes hold; a download lasts longer than that.
 _LOOK_SECONDS = 0.05
+# Who has waited so long stands in line, and after so long says so.
+_LINE_SECONDS = 1.0
+_TOLD_SECONDS = 30.0
 
 
 def is_loopback(url: str) -> bool:
@@ -58,7 +62,11 @@ def shared_folder(settings: Settings) -> Path:
 
 
 class SharedPlaces:
-    """Places for connections, among all processes that use the folder; safe for many threads."""
+    """Places for connections, among all processes that use the folder; safe for many threads.
+
+    A process whose connections are all busy takes a place again as soon as one of them is free,
+    long before others look. So who has waited for a while stands in line, and has the next one.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
         self._own = Places(count)
@@ -66,8 +74,11 @@ class SharedPlaces:
         self._slots: deque[FileLock] = deque(
             FileLock(folder / f"{number:04d}.lock", mode=0o600) for number in range(count)
         )
-        self._looking = threading.Lock()
+        # One thread looks for all others of this process.
+        self._looking = Places(1)
+        self._line = Line(folder)
         self._is_shared = True
+        self._has_told = False
 
     @contextlib.contextmanager
     def taken(self, stop: Stop) -> Iterator[None]:
@@ -77,7 +88,7 @@ class SharedPlaces:
             CancelledError: a stop was asked for meanwhile.
         """
         with self._own.taken(stop):
-            slot = self._wait_for_slot(stop) if self._is_shared else None
+            slot = self._slot(stop) if self._is_shared else None
             try:
                 yield
             finally:
@@ -85,26 +96,35 @@ class SharedPlaces:
                     slot.release()
                     self._slots.append(slot)
 
-    def _wait_for_slot(self, stop: Stop) -> FileLock | None:
-        while True:
-            # One thread looks for all others of this process.
-            with self._looking:
-                try:
-                    slot = self._free_slot()
-                except (OSError, NotImplementedError) as error:
-                    _LOG.warning(
-                        "%s cannot hold locks (%s): connections are counted for each process alone",
-                        self._folder,
-                        error,
-                    )
-                    self._is_shared = False
-                    return None
-            if slot is not None:
-                return slot
-            stop.wait(_LOOK_SECONDS)
+    def _slot(self, stop: Stop) -> FileLock | None:
+        came = time.monotonic()
+        with self._looking.taken(stop):
+            try:
+                return self._wait_for_slot(came, stop)
+            except (OSError, NotImplementedError) as error:
+                _LOG.warning(
+                    "%s cannot hold locks (%s): connections are counted for each process alone",
+                    self._folder,
+                    error,
+                )
+                self._is_shared = False
+                return None
+
+    def _wait_for_slot(self, came: float, stop: Stop) -> FileLock:
+        make_private(self._folder)
+        is_our_turn, stands = self._line.is_empty, False
+        with contextlib.ExitStack() as line:
+            while True:
+                if is_our_turn() and (slot := self._free_slot()) is not None:
+                    return slot
+                waited = time.monotonic() - came
+                if waited >= _LINE_SECONDS and not stands:
+                    is_our_turn, stands = line.enter_context(self._line.joined()), True
+                if waited >= _TOLD_SECONDS:
+                    self._tell()
+                stop.wait(_LOOK_SECONDS)
 
     def _free_slot(self) -> FileLock | None:
-        make_private(self._folder)
         for _ in range(len(self._slots)):
             slot = self._slots.popleft()
             try:
@@ -117,3 +137,12 @@ class SharedPlaces:
             else:
                 return slot
         return None
+
+    def _tell(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            _LOG.warning(
+                "waiting for a connection: other runs have those that DAP_PIPELINE_CONNECTIONS "
+                "allows (%s)",
+                self._folder,
+            )

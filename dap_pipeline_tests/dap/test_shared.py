@@ -13,11 +13,14 @@ import pytest
 from filelock import FileLock
 from pydantic import SecretStr
 
+from dap_pipeline.dap import shared as shared_module
 from dap_pipeline.dap.client import DapClient
 from dap_pipeline.dap.shared import SharedPlaces, shared_folder
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import CancelledError
 from dap_pipeline.settings import Settings, load_settings
+
+from .parts import WatchedStop
 
 DAP = "https://dap.example.edu"
 _HOLDS_ALL = """
@@ -125,6 +128,43 @@ def test_places_of_another_process_are_waited_for_and_free_when_it_is_killed(
         other.wait()
     with places.taken(Stop()), places.taken(Stop()):
         pass
+
+
+def test_who_has_waited_for_a_place_has_it_before_who_just_gave_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_module, "_LINE_SECONDS", 0.0)
+    large, small = SharedPlaces(tmp_path, 1), SharedPlaces(tmp_path, 1)
+    order: list[str] = []
+    stop = WatchedStop()
+
+    def wait() -> None:
+        with small.taken(stop):
+            order.append("small")
+
+    with ThreadPoolExecutor(1) as pool:
+        with large.taken(Stop()):
+            waiting = pool.submit(wait)
+            assert stop.waiting.wait(60)
+        with large.taken(Stop()):
+            order.append("large")
+        waiting.result(60)
+    assert order == ["small", "large"]
+
+
+def test_a_long_wait_for_a_place_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared_module, "_TOLD_SECONDS", 0.0)
+    other, places = SharedPlaces(tmp_path, 1), SharedPlaces(tmp_path, 1)
+    with other.taken(Stop()), ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            stop = WatchedStop()
+            waiting = pool.submit(places.taken(stop).__enter__)
+            assert stop.waiting.wait(60)
+            stop.set()
+            assert isinstance(waiting.exception(60), CancelledError)
+    assert caplog.text.count("waiting for a connection: other runs have those") == 1
 
 
 def test_without_locks_each_process_counts_alone_and_it_is_said_once(
