@@ -6,9 +6,10 @@ Passwords of ``~/.netrc`` and cookies are never added, as they would go to the o
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from urllib.parse import urlsplit
@@ -60,8 +61,40 @@ class NoAuth(AuthBase):
         return request
 
 
+class _Sessions:
+    """Sessions with kept-open connections, as many as are in use at the same time.
+
+    Each has one connection: before another host is spoken to, the one to the first is closed.
+    """
+
+    def __init__(self) -> None:
+        self._idle: deque[requests.Session] = deque()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[requests.Session]:
+        """Lend a session while the block runs: the one that was used last, else a new one."""
+        try:
+            session = self._idle.pop()
+        except IndexError:
+            session = _new_session()
+        try:
+            yield session
+        finally:
+            self._idle.append(session)
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.headers["User-Agent"] = USER_AGENT
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=1)
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, adapter)
+    return session
+
+
 class Http:
-    """Sessions to one service, one a thread.
+    """Sessions to one service: for its API, and for its object store.
 
     Args:
         base_url: address that paths are appended to.
@@ -77,7 +110,8 @@ class Http:
             )
         self.base_url = base_url.rstrip("/")
         self._timeout = (min(CONNECT_SECONDS, idle_timeout), idle_timeout)
-        self._local = threading.local()
+        self._api = _Sessions()
+        self._store = _Sessions()
         self.answered = False
         """Whether the API has answered at all, with whatever status."""
 
@@ -95,21 +129,32 @@ class Http:
         Raises:
             UnreachableError: no whole answer arrived.
         """
-        response = self._request(method, self.base_url + path, auth=auth, json=json, data=form)
+        url = self.base_url + path
+        with self._api.lent() as session:
+            response = self._request(session, method, url, auth=auth, json=json, data=form)
         self.answered = True
         return response
 
-    def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        """Ask the object store for a body that the caller reads and closes.
+    @contextlib.contextmanager
+    def opened(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """Ask the object store for a body that can be read while the block runs.
 
         Raises:
             UnreachableError: no answer began.
         """
-        return self._request("GET", url, auth=NoAuth(), headers=headers, stream=True)
+        with (
+            self._store.lent() as session,
+            contextlib.closing(
+                self._request(session, "GET", url, auth=NoAuth(), headers=headers, stream=True)
+            ) as response,
+        ):
+            yield response
 
-    def _request(self, method: str, url: str, **arguments: object) -> requests.Response:
+    def _request(
+        self, session: requests.Session, method: str, url: str, **arguments: object
+    ) -> requests.Response:
         try:
-            return self._session().request(
+            return session.request(
                 method,
                 url,
                 timeout=self._timeout,
@@ -121,17 +166,6 @@ class Http:
             # split, a missing certificate bundle. Their texts may hold a signed link: name only
             # host and kind.
             raise UnreachableError(f"{host_of(url)} did not answer ({_reason(error)})") from None
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.headers["User-Agent"] = USER_AGENT
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=4))
-            self._local.session = session
-        return session
 
 
 def _is_address(url: str) -> bool:

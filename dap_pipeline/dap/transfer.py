@@ -58,7 +58,7 @@ def transfer(http: Http, url: str, file: Path, *, on_bytes: OnBytes, stop: Stop)
         NotFoundError: the object is gone.
     """
     etag_file = file.with_name(file.name + ".etag")
-    with contextlib.closing(_open(http, url, _resume_headers(file, etag_file))) as response:
+    with _opened(http, url, _resume_headers(file, etag_file)) as response:
         # Whoever was stopped while the answer was on its way must not write any more.
         stop.check()
         if _is_all_here(response, file):
@@ -88,13 +88,14 @@ def _resume_headers(file: Path, etag_file: Path) -> dict[str, str]:
     return headers
 
 
-def _open(http: Http, url: str, headers: dict[str, str]) -> requests.Response:
+@contextlib.contextmanager
+def _opened(http: Http, url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
     for _ in range(_REDIRECTS):
-        response = http.open(url, headers)
-        if not response.is_redirect:
-            return response
-        target = urljoin(url, response.headers["Location"])
-        response.close()
+        with http.opened(url, headers) as response:
+            if not response.is_redirect:
+                yield response
+                return
+            target = urljoin(url, response.headers["Location"])
         if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
             raise InsecureRedirectError(f"{host_of(url)} redirects the download to an open address")
         url = target

@@ -166,6 +166,11 @@ class ScriptedServer:
             with self._lock:
                 self._connections.discard(connection)
 
+    def is_connected(self) -> bool:
+        """Tell whether any connection is open."""
+        with self._lock:
+            return bool(self._connections)
+
     def reply(self, seen: Seen) -> Answer:
         with self._lock:
             self.seen.append(seen)

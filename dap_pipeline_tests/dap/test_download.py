@@ -232,3 +232,5 @@ def test_connections_fetch_other_files_while_some_are_decoded(
     loads.object("three", third)
     fetched = loads.fetch(["one", "two", "three"], loads.downloader(connections=2))
     assert sorted(fetched) == ["one", "three", "two"]
+    # The third went over one of the two, and the call for the links over one to the API.
+    assert len(loads.server.connections_made) == 3

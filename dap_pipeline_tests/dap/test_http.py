@@ -4,16 +4,18 @@ import contextlib
 import logging
 import socket
 import threading
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dap_pipeline.dap.http import USER_AGENT, BearerAuth, Http, NoAuth, host_of
+from dap_pipeline.dap.http import USER_AGENT, BearerAuth, NoAuth, host_of
 from dap_pipeline.errors import ConfigurationError, UnreachableError
 
 from .parts import http_to
-from .scripted import LOST, Answer, ScriptedServer, Then, cut
+from .scripted import LOST, Answer, ScriptedServer, Seen, Then, cut
 
 TOKEN = "eyJ.a-token.of-today"
 SIGNATURE = "X-Amz-Signature=c0ffee"
@@ -134,8 +136,11 @@ def test_a_link_that_cannot_be_reached_is_not_told(
     url: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(UnreachableError, match=reason) as caught:
-        http_to("http://dap.example").open(url.format(port=closed_port()), {})
+    with (
+        pytest.raises(UnreachableError, match=reason) as caught,
+        http_to("http://dap.example").opened(url.format(port=closed_port()), {}),
+    ):
+        pytest.fail("there was an answer")
     assert "c0ffee" not in "".join(traceback.format_exception(caught.value))
     assert "c0ffee" not in repr(vars(caught.value))
 
@@ -159,26 +164,46 @@ def test_not_even_a_chatty_log_tells_a_signature(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.on("/o", Answer(body=b"x", headers={"X-Odd": "a\r\nno header at all"}))
-    with caplog.at_level(logging.DEBUG):
-        http_to(server.url).open(f"{server.url}/o?{SIGNATURE}", {}).close()
+    with (
+        caplog.at_level(logging.DEBUG),
+        http_to(server.url).opened(f"{server.url}/o?{SIGNATURE}", {}),
+    ):
+        pass
     assert "GET /o" in caplog.text
     assert "Failed to parse headers" in caplog.text
     assert "c0ffee" not in caplog.text
 
 
-def test_every_thread_has_a_session_of_its_own(server: ScriptedServer) -> None:
-    server.always("/a", Answer())
-    http: Http = http_to(server.url)
+def test_there_are_as_many_connections_as_calls_at_the_same_time(server: ScriptedServer) -> None:
+    together = threading.Barrier(3)
 
-    def ask() -> None:
-        http.send("GET", "/a", auth=NoAuth())
+    def answer(_: Seen) -> Answer:
+        together.wait(60)
+        return Answer()
 
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    server.always("/a", answer)
+    http = http_to(server.url)
+    for _ in range(2):
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: http.send("GET", "/a", auth=NoAuth()), range(3)))
     assert len(server.connections_made) == 3
+
+
+def test_a_connection_to_one_store_is_closed_before_another_is_spoken_to(
+    server: ScriptedServer,
+) -> None:
+    server.always("/o", Answer(body=b"x"))
+    http = http_to(server.url)
+    with ScriptedServer() as other:
+        other.always("/o", Answer(body=b"x"))
+        for url in (server.url, other.url):
+            with http.opened(f"{url}/o", {}) as response:
+                assert response.content == b"x"
+        deadline = time.monotonic() + 60.0
+        while server.is_connected():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert other.is_connected()
 
 
 def test_a_service_has_answered_when_any_answer_came(server: ScriptedServer) -> None:

@@ -228,7 +228,8 @@ def test_passwords_of_the_netrc_file_are_never_used(
     server.on("/object", Answer(body=b"bytes"))
     client = client_of(server.url, tmp_path)
     client.list_tables("canvas", Stop())
-    client.http.open(f"{server.url}/object", {}).close()
+    with client.http.opened(f"{server.url}/object", {}):
+        pass
     thief = base64.b64encode(b"thief:from-netrc").decode()
     assert [thief in seen.headers.get("authorization", "") for seen in server.seen] == [False] * 3
     assert "authorization" not in server.at("/object")[0].headers

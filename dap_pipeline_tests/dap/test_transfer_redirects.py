@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,17 +55,18 @@ class Redirecting(Http):
     def __init__(self, targets: Mapping[str, str]) -> None:
         super().__init__("https://dap.example", idle_timeout=1.0)
         self.targets = targets
-        self.opened: list[str] = []
+        self.asked: list[str] = []
 
-    def open(self, url: str, headers: Mapping[str, str]) -> requests.Response:
-        self.opened.append(url)
+    @contextlib.contextmanager
+    def opened(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        self.asked.append(url)
         response = requests.Response()
         response.url = url
         response.status_code = 302 if url in self.targets else 404
         response.raw = io.BytesIO()
         if url in self.targets:
             response.headers["Location"] = self.targets[url]
-        return response
+        yield response
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_a_redirect_from_https_to_an_open_address_is_refused(tmp_path: Path, tar
     http = Redirecting({start: target})
     with pytest.raises(InsecureRedirectError, match=r"^store\.example redirects") as caught:
         transfer(http, start, tmp_path / "f", on_bytes=print, stop=Stop())
-    assert http.opened == [start]
+    assert http.asked == [start]
     assert "c0ffee" not in str(caught.value)
     assert not caught.value.retryable
 
@@ -85,4 +87,4 @@ def test_a_redirect_within_https_is_followed_until_it_leads_into_the_open(tmp_pa
     http = Redirecting({first: second, second: "http://other.example/c"})
     with pytest.raises(InsecureRedirectError, match=r"^other\.example redirects"):
         transfer(http, first, tmp_path / "f", on_bytes=print, stop=Stop())
-    assert http.opened == [first, second]
+    assert http.asked == [first, second]
