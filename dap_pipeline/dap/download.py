@@ -170,6 +170,8 @@ class Downloader:
             order.stop.check()
             self._fetch(target, order)
         except BaseException as error:  # handed to the thread that waits for it
+            # At once: that thread may be at work on what has arrived before.
+            order.stop.set()
             return error
         return target
 
@@ -236,8 +238,8 @@ def _stopping_the_others(stop: Stop) -> Iterator[None]:
     """Stop the work at a failure that is final, before another file gets the connection."""
     try:
         yield
-    except DapPipelineError as error:
-        if not error.retryable:
+    except BaseException as error:
+        if not isinstance(error, DapPipelineError) or not error.retryable:
             stop.set()
         raise
 

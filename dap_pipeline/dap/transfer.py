@@ -83,9 +83,14 @@ def discard(file: Path) -> None:
 def _resume_headers(file: Path, etag_file: Path) -> dict[str, str]:
     # As they are in the store: a proxy that packs them once more would change their length.
     headers = {"Accept-Encoding": "identity"}
-    if file.exists() and etag_file.exists() and (size := file.stat().st_size):
-        headers |= {"Range": f"bytes={size}-", "If-Range": etag_file.read_text()}
+    if (size := _size(file)) and (etag := _known_etag(etag_file)):
+        headers |= {"Range": f"bytes={size}-", "If-Range": etag}
     return headers
+
+
+def _known_etag(etag_file: Path) -> str | None:
+    """Say which object has begun to arrive; a power failure may have left the file empty."""
+    return (etag_file.read_text() or None) if etag_file.exists() else None
 
 
 @contextlib.contextmanager
@@ -134,8 +139,7 @@ def _continued(response: requests.Response, file: Path, etag_file: Path) -> tupl
         discard(file)
         raise DamagedObjectError("the store answered another range than was asked for")
     etag = response.headers.get("ETag")
-    known = etag_file.read_text() if etag_file.exists() else None
-    if size and etag is not None and etag != known:
+    if size and etag is not None and etag != _known_etag(etag_file):
         # A store that knows ranges but not If-Range.
         discard(file)
         raise DamagedObjectError("the object has changed while it was fetched")

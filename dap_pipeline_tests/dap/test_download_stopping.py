@@ -1,26 +1,31 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from dap_pipeline.dap import download as download_module
 from dap_pipeline.dap.download import Target
+from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.stopping import Stop
+from dap_pipeline.dap.transfer import OnBytes, transfer
 from dap_pipeline.errors import (
     CancelledError,
     NotFoundError,
+    StorageError,
 )
 
 from .loads import BODY, Loads, await_threads, download_threads
-from .parts import Gauge
+from .parts import Gauge, packed
 from .scripted import Answer, Seen, Then, cut, stored
 
 
@@ -86,6 +91,37 @@ def test_one_failure_stops_the_others_and_nothing_is_written_after_it(
     await_threads()
     assert loads.files() == after
     assert sum(len(loads.asked(name)) for name in names) == 3
+
+
+def test_a_full_disk_ends_the_others_while_the_caller_is_busy_with_what_has_arrived(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the caller asks for the next part, and so hears of the failure."""
+    gauge, ended, gate = Gauge(len(BODY) + 40_000), threading.Event(), threading.Event()
+
+    def fill(partial: Path) -> None:
+        if ".00001." in partial.name:
+            assert gauge.full.wait(60)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def see(http: Http, url: str, file: Path, *, on_bytes: OnBytes, stop: Stop) -> bool:
+        try:
+            return transfer(http, url, file, on_bytes=on_bytes, stop=stop)
+        except CancelledError:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(download_module, "sync", fill)
+    monkeypatch.setattr(download_module, "transfer", see)
+    loads.object("first", stored(BODY))
+    loads.object("full", Answer(200, packed(10), gate=gate))
+    loads.object("long", cut(BODY, 40_000, Then.STALL))
+    fetched = loads.fetching(["first", "full", "long"], on_bytes=gauge)
+    assert next(fetched).object_id == "first"
+    gate.set()
+    assert ended.wait(60)
+    with pytest.raises(StorageError, match="No space left"):
+        next(fetched)
 
 
 def test_a_stop_ends_the_fetch_soon_and_keeps_what_has_arrived(loads: Loads) -> None:

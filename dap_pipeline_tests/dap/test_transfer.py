@@ -94,6 +94,18 @@ def test_without_a_strong_etag_every_try_begins_anew(
     assert fetching.file.read_bytes() == BODY
 
 
+def test_an_etag_that_a_power_failure_has_emptied_is_none(
+    server: ScriptedServer, fetching: Fetching
+) -> None:
+    server.on("/o", cut(BODY, 40_000), stored(BODY))
+    with pytest.raises(UnreachableError):
+        fetching.fetch()
+    fetching.etag.write_text("")
+    fetching.fetch()
+    assert {"range", "if-range"}.isdisjoint(server.seen[1].headers)
+    assert fetching.file.read_bytes() == BODY
+
+
 def test_a_store_that_knows_no_ranges_is_listened_to_from_the_start(
     server: ScriptedServer, fetching: Fetching
 ) -> None:
