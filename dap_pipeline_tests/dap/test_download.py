@@ -4,9 +4,11 @@ import logging
 import resource
 import stat
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from dap_pipeline.dap import patience as patience_module
 from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.verify import Unpacking
 from dap_pipeline.errors import (
@@ -18,8 +20,8 @@ from dap_pipeline.errors import (
 from dap_pipeline.settings import Verify
 
 from .loads import BODY, Loads, await_threads, download_threads
-from .parts import HASTY, ONCE, SECRET, packed
-from .scripted import Answer, Seen, Then, cut, stored
+from .parts import HASTY, ONCE, SECRET, Clock, packed
+from .scripted import Answer, Reply, Seen, Then, cut, stored
 
 WRONG = bytearray(BODY)
 WRONG[50_000] ^= 1
@@ -137,23 +139,39 @@ def test_an_object_that_is_always_damaged_is_given_up_and_leaves_nothing(loads: 
     assert loads.files() == {}
 
 
-def test_damage_that_took_long_to_find_is_worth_a_second_try(loads: Loads) -> None:
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], Reply]:
+    """Let each answer take longer, by a stopped clock, than patience lasts."""
+    clock = Clock()
+    monkeypatch.setattr(patience_module, "time", clock)
+
+    def taking_long(answer: Answer) -> Reply:
+        def reply(_: Seen) -> Answer:
+            clock.now += 2 * HASTY.total
+            return answer
+
+        return reply
+
+    return taking_long
+
+
+def test_damage_that_took_long_to_find_is_worth_a_second_try(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A whole download may take longer than patience lasts."""
-    loads.object("o", Answer(200, DAMAGED), Answer(200, DAMAGED), stored(BODY))
-    patience = Patience(first_wait=0.1, longest_wait=0.1, total=0.2)
-    assert loads.fetch(["o"], loads.downloader(patience=patience)) == ["o"]
+    damaged = slow(monkeypatch)(Answer(200, DAMAGED))
+    loads.object("o", damaged, damaged, stored(BODY))
+    assert loads.fetch(["o"]) == ["o"]
 
 
-def test_progress_starts_patience_anew(loads: Loads) -> None:
+def test_progress_starts_patience_anew(loads: Loads, monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = [cut(BODY, 10_000)]
     for end in range(20_000, 90_000, 10_000):
         part = BODY[end - 10_000 : end]
         place = f"bytes {end - 10_000}-{len(BODY) - 1}/{len(BODY)}"
         headers = {"ETag": '"one"', "Content-Range": place}
         cuts.append(Answer(206, part, headers, len(BODY) - end + 10_000, Then.CLOSE))
-    loads.object("o", *cuts, stored(BODY))
-    patience = Patience(first_wait=0.1, longest_wait=0.1, total=0.2)
-    assert loads.fetch(["o"], loads.downloader(patience=patience)) == ["o"]
+    loads.object("o", *map(slow(monkeypatch), cuts), stored(BODY))
+    assert loads.fetch(["o"]) == ["o"]
     assert loads.files() == {"o.jsonl.gz": BODY}
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +11,7 @@ from dap_pipeline.dap.links import BATCH, LinkBook
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import NotFoundError
 
-from .parts import LINKS, client_of
+from .parts import LINKS, Clock, client_of
 from .scripted import Answer, ScriptedServer, Seen, fails, says
 
 IDS = [f"job-1/part-{number:05d}" for number in range(BATCH + 50)]
@@ -95,8 +94,8 @@ def test_a_link_is_renewed_before_its_end(
 def test_the_age_of_a_link_counts_from_the_answer_and_not_from_the_queue_before_it(
     server: ScriptedServer, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(links_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    clock = Clock()
+    monkeypatch.setattr(links_module, "time", clock)
 
     def late(seen: Seen) -> Answer:
         clock.now += 2 * links_module.FRESH_SECONDS

@@ -59,7 +59,7 @@ def test_a_body_that_was_cut_is_gone_on_with(server: ScriptedServer, fetching: F
 
 
 def test_a_body_that_stalls_is_cut_and_gone_on_with(server: ScriptedServer, tmp_path: Path) -> None:
-    fetching = Fetching(server, tmp_path, idle_timeout=0.3)
+    fetching = Fetching(server, tmp_path, idle_timeout=1.0)
     server.on("/o", cut(BODY, 40_000, Then.STALL), stored(BODY))
     with pytest.raises(UnreachableError, match="ReadTimeoutError"):
         fetching.fetch()

@@ -18,7 +18,7 @@ from .rows import LAKE, Chapter, Row, always
 
 _OBJECT = (Endpoint.OBJECT,)
 # With so short an idle timeout, a busy machine can seem to stall as well.
-_STALLS = dict.fromkeys(Endpoint, (0, 4))
+_STALLS = dict.fromkeys(Endpoint, (0, 8))
 
 
 def _row(
@@ -144,7 +144,7 @@ SLOWNESS = Chapter(
         _row(
             "a slow body that takes longer than the idle timeout",
             "Goes on: there is no limit on the whole as long as bytes arrive.",
-            slow(pieces=8, gap=0.2),
+            slow(pieces=16, gap=0.1),
             1,
             free=True,
             settings=_IMPATIENT,
