@@ -24,7 +24,7 @@ from dap_pipeline.dap.disk import sync
 from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
-from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.patience import Patience, Tries
 from dap_pipeline.dap.shared import SharedPlaces
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes, discard, transfer
@@ -181,7 +181,7 @@ class Downloader:
         most = _size(target.partial)
         while True:
             try:
-                self._fetch_once(target, order)
+                self._fetch_once(target, order, tries)
             except LinkExpiredError as error:
                 order.links.forget(target.object_id)
                 tries.failed(error)
@@ -202,7 +202,7 @@ class Downloader:
                 return
             order.stop.wait(tries.wait())
 
-    def _fetch_once(self, target: Target, order: _Order) -> None:
+    def _fetch_once(self, target: Target, order: _Order, tries: Tries) -> None:
         partial, stop = target.partial, order.stop
         closely = self._closely(order, measured=True)
         look = Look(partial, order.format, closely, self._decoders, stop)
@@ -215,7 +215,9 @@ class Downloader:
             # Once before, so that no connection is kept while the call for a new link waits for its
             # turn; the place may then come so late that the link has to be renewed once more.
             order.links.url(target.object_id, stop)
+            queued = time.monotonic()
             with self._connections.taken(stop), _stopping_the_others(stop):
+                tries.excuse(time.monotonic() - queued)
                 stop.check()
                 url = order.links.url(target.object_id, stop)
                 measured = transfer(self._http, url, partial, on_bytes=arrived, stop=stop)

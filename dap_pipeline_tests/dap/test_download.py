@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import stat
@@ -8,9 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
+from dap_pipeline.dap import download as download_module
 from dap_pipeline.dap import patience as patience_module
 from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import Unpacking
+from dap_pipeline.dap.workers import Places
 from dap_pipeline.errors import (
     DamagedObjectError,
     LinkExpiredError,
@@ -173,6 +177,24 @@ def test_progress_starts_patience_anew(loads: Loads, monkeypatch: pytest.MonkeyP
     loads.object("o", *map(slow(monkeypatch), cuts), stored(BODY))
     assert loads.fetch(["o"]) == ["o"]
     assert loads.files() == {"o.jsonl.gz": BODY}
+
+
+def test_the_wait_for_a_connection_does_not_use_up_patience(
+    loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may download for hours in between."""
+    clock = Clock()
+    taken = Places.taken
+
+    def late(places: Places, stop: Stop) -> contextlib.AbstractContextManager[None]:
+        clock.now += 2 * HASTY.total
+        return taken(places, stop)
+
+    for module in (patience_module, download_module):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(Places, "taken", late)
+    loads.object("o", *[Answer(503)] * 3, stored(BODY))
+    assert loads.fetch(["o"]) == ["o"]
 
 
 def test_a_download_that_gets_no_further_ends(loads: Loads) -> None:
