@@ -6,6 +6,7 @@ It holds nothing that is missed for longer than a minute or so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import sqlite3
 import time
@@ -112,9 +113,12 @@ class LimitsFile:
         uri = f"{self._file.absolute().as_uri()}?mode=rw"
         return sqlite3.connect(uri, uri=True, timeout=_LOOK_SECONDS, isolation_level=None)
 
-    def _failure(self, error: Exception) -> StorageError:
+    def _failure(self, error: sqlite3.Error | OSError) -> StorageError:
+        what = f"the rate limiter's file {self._file} cannot be used: {error}"
+        if _is_full(error):
+            return StorageError(what)
         return StorageError(
-            f"the rate limiter's file {self._file} cannot be used: {error}",
+            what,
             advice="Remove the file, which holds only the calls of the last minute, or set "
             "DAP_PIPELINE_SHARED_DIR to another folder.",
         )
@@ -129,6 +133,12 @@ def _is_sound(db: sqlite3.Connection) -> bool:
         if _code(error) in _DAMAGED:
             return False
         raise
+
+
+def _is_full(error: sqlite3.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return _code(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 def _code(error: sqlite3.Error) -> int:
