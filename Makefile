@@ -17,7 +17,7 @@ dev: $(INSTALLED)  ## Open the Dagster UI on http://localhost:3000.
 	@$(BIN)/dap-pipeline dev
 
 test: check  ## Run all checks and all tests.
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 quick: check  ## Run the checks and the quick tests.
 	$(BIN)/pytest -n 2 -m "not slow"
