@@ -17,10 +17,10 @@ dev: $(INSTALLED)  ## Open the Dagster UI on http://localhost:3000.
 	@$(BIN)/dap-pipeline dev
 
 test: check  ## Run all checks and all tests.
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 quick: check  ## Run the checks and the quick tests.
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 3 --dist loadfile -m "not slow"
 
 check: $(INSTALLED)  ## Run the linters and the strict type checker.
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ from .postgres import Postgres
 from .replica import Replica
 from .walking import rows_of, settings_for, table_name
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.begun_first]
 
 WEB_LOGS = "canvas_logs.web_logs"
 # Every type and every form of key that the shipped tables have. The client takes one second for

@@ -38,7 +38,7 @@ from dap_pipeline_tests.sandbox.small_school import INSTANT, TEXT, table_schema
 
 from .walking import WEB_LOGS, Schemas, Walk, table_name, walk
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.begun_first]
 
 STEPS = 30
 # Each has three turns in a walk, and three turns bring everything.

@@ -29,7 +29,6 @@ SHOWN = (("canvas", "users"), ("canvas", "submissions"), ("catalog", "orders"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.begun_first,
-    pytest.mark.xdist_group("dagster dev"),
     pytest.mark.timeout(600),
 ]
 

@@ -23,7 +23,7 @@ from dap_pipeline_tests.cli.running import clean_environment
 
 from .school import failures_of
 
-pytestmark = [pytest.mark.begun_first, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.begun_first
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from .school import RefusedTable, definitions_for, settings_for, small_sandbox
 
 SLOW_JOB = "00000000-0000-4000-8000-000000000000"
 
-pytestmark = [pytest.mark.begun_first, pytest.mark.xdist_group("dagster dev")]
+pytestmark = pytest.mark.begun_first
 
 
 class EndlessJob(Interceptor):

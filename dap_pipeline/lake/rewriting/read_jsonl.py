@@ -53,7 +53,7 @@ def lines_of(texts: Texts) -> str:
         f"read_csv({_files(texts.paths)}, columns = {{'json': 'VARCHAR'}}, auto_detect = false,"
         " header = false, delim = '\x1f', quote = '', escape = '', strict_mode = false,"
         " compression = 'none', hive_partitioning = false,"
-        f" max_line_size = {_most(texts)}, buffer_size = {2 * _most(texts)})"
+        f" max_line_size = {_most(texts)}, buffer_size = {max(_most(texts), 2 * _USUAL_LINE)})"
     )
     # Of an OR, DuckDB works out both sides for each line.
     blank = "trim(json, E' \\t\\r') = ''"

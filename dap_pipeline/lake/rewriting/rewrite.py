@@ -11,7 +11,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import duckdb
@@ -138,11 +138,12 @@ class _Rewriting:
         """Write the rows and count the properties at once: each leaves a thread idle at its end."""
         with ThreadPoolExecutor(1) as pool:
             counting = pool.submit(self._tally_beside, connection)
-            rows = self._copy(connection)
             try:
-                return rows, counting.result()
+                return self._copy(connection), counting.result()
             except duckdb.OutOfMemoryException:
-                return rows, self._tally(connection)
+                # Lines of megabytes: each of the two needs the memory for itself.
+                wait([counting])
+                return self._copy(connection), self._tally(connection)
 
     def _tally_beside(self, connection: duckdb.DuckDBPyConnection) -> Tally:
         with beside(connection) as another:
