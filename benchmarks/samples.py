@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 # One row: numbers, instants, a word of few, an address and a text, as in Canvas' own tables.
 _ROWS = """
@@ -66,6 +68,23 @@ def _write(connection: duckdb.DuckDBPyConnection, folder: Path, suffix: str, row
     source = _ROWS.replace("{first}", "0").replace("{last}", str(rows))
     connection.execute(f"COPY ({source}) TO {quoted_text(str(file))} ({_FORMS[suffix]})")
     return file
+
+
+def with_checksums(files: Sequence[str]) -> tuple[str, ...]:
+    """Write the file that all links name anew: each page with its checksum, as Spark does."""
+    plain = Path(files[0]).resolve()
+    checked = plain.with_name(f"checked-{plain.name}")
+    with (
+        pq.ParquetFile(plain) as source,
+        pq.ParquetWriter(
+            checked, source.schema_arrow, compression="snappy", write_page_checksum=True
+        ) as target,
+    ):
+        for number in range(source.num_row_groups):
+            target.write_table(source.read_row_group(number))
+    plain.unlink()
+    checked.rename(plain)
+    return tuple(files)
 
 
 def quoted_text(text: str) -> str:
