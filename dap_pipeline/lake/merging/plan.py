@@ -134,7 +134,7 @@ def candidates(
         kind = column.duckdb_type
         make_table(connection, "span", f"f INTEGER, a {kind}, b {kind}", bounds)
         # The smallest key that is not below a file's bounds must not be above them.
-        nearest = f"span ASOF JOIN (SELECT DISTINCT k{position} AS k FROM record) ON a <= k"
+        nearest = f"span ASOF JOIN (SELECT k{position} AS k FROM record) ON a <= k"
         hit = {row[0] for row in fetch(connection, f"SELECT f FROM {nearest} WHERE k <= b")}
         found -= {place for place, *_ in bounds} - hit
     return sorted(found)
