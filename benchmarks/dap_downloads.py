@@ -159,7 +159,7 @@ def verify_parquet_equal(bench: Bench) -> Row:
 def verify_parquet_equal_decoded(bench: Bench) -> Row:
     """Do the same without checksums: nothing can be decoded before the footer, at the very end."""
     files = part_files(bench.scratch / "files", ".parquet", [3_000_000], 16)
-    words = "the same without checksums, Parquet, 16 equal files"
+    words = "Parquet without checksums, 16 equal files that end at once"
     return _decoding(bench, files, "parquet", words, wanted=None)
 
 
