@@ -83,15 +83,20 @@ class Writer:
             shutil.rmtree(routed, ignore_errors=True)
 
     def _write_groups(self, brought: Callable[[int], str]) -> list[WrittenFile]:
-        """Write some files at once: what one leaves idle at its begin and end, another uses."""
         wanted = self._wanted()
+        try:
+            return self._write_at_once(wanted, brought)
+        except duckdb.OutOfMemoryException:
+            return [self._write_group(self.connection, slot, brought) for slot in wanted]
+
+    def _write_at_once(
+        self, slots: Sequence[int], brought: Callable[[int], str]
+    ) -> list[WrittenFile]:
+        """Write some files at once: what one leaves idle at its begin and end, another uses."""
         pool = ThreadPoolExecutor(_AT_ONCE)
         try:
-            made = [pool.submit(self._write_beside, slot, brought) for slot in wanted]
+            made = [pool.submit(self._write_beside, slot, brought) for slot in slots]
             return [each.result() for each in made]
-        except duckdb.OutOfMemoryException:
-            pool.shutdown(cancel_futures=True)
-            return [self._write_group(self.connection, slot, brought) for slot in wanted]
         finally:
             pool.shutdown(cancel_futures=True)
 
