@@ -126,14 +126,14 @@ def status(choices: Globals, as_json: bool) -> None:
 
 
 def _status_row(table: PublishedTable, fresh: Freshness) -> dict[str, object]:
-    age = datetime.now(UTC) - table.load.at
+    age = datetime.now(UTC) - table.watermark
     return {
         "namespace": table.name.namespace,
         "table": table.name.table,
         "rows": table.rows,
         "bytes": table.bytes,
         "files": len(table.files),
-        "as_of": format_instant(table.load.at),
+        "as_of": format_instant(table.watermark),
         "age": _age(age),
         "age_seconds": round(age.total_seconds()),
         "checked": format_instant(table.checked_at.replace(microsecond=0)),

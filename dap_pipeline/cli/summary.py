@@ -69,7 +69,7 @@ def loaded_row(loaded: LoadResult) -> Row:
     lost = [] if loaded.gap is None else [str(loaded.gap)]
     return {
         "outcome": "done" if loaded.outcome is Outcome.LOADED else "unchanged",
-        "as_of": format_instant(table.load.at),
+        "as_of": format_instant(table.watermark),
         "job_id": table.load.job_id,
         "schema_version": table.load.schema_version,
         "rows": table.rows,

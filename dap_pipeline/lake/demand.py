@@ -12,7 +12,7 @@ from dap_pipeline.errors import (
     RequestForbiddenError,
     SnapshotRequiredError,
 )
-from dap_pipeline.lake.records import LoadRecord
+from dap_pipeline.lake.records import PublishedTable
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,16 @@ def is_older(job: CompleteSnapshot, at: datetime, schema_version: int) -> bool:
     return (job.at, job.schema_version) < (at, schema_version)
 
 
-def demand_of(error: OutOfRangeError | RequestForbiddenError, load: LoadRecord) -> Demand:
-    """Read out of a refusal how new a snapshot must be."""
-    watermark, version = load.at, load.schema_version
+def demand_of(error: OutOfRangeError | RequestForbiddenError, table: PublishedTable) -> Demand:
+    """Read out of a refusal how new a snapshot must be.
+
+    One of a table that has been quiet since its load has the load's instant still.
+    """
+    load, watermark = table.load.at, table.watermark
+    version = table.load.schema_version
     if isinstance(error, RequestForbiddenError):
         reason = f"DAP does not permit an incremental query: {error.what}"
-        return Demand(reason, watermark, version, unless_same=True)
+        return Demand(reason, load, version, unless_same=True)
     newest, earliest = instant_of(error.until), instant_of(error.since)
     since = f"since {format_instant(watermark)}"
     permitted = "" if earliest is None else f"; permitted is from {format_instant(earliest)}"
@@ -58,13 +62,13 @@ def demand_of(error: OutOfRangeError | RequestForbiddenError, load: LoadRecord) 
         reason = f"the table was reloaded ({since}{permitted})"
         # Rows may have kept their instants, or none is left: then the snapshot's instant is older.
         return Demand(reason, max(earliest or watermark, watermark), made_after=earliest)
-    if newest is not None and newest < watermark:
+    if newest is not None and newest < load:
         after = format_instant(newest)
         reason = f"DAP has nothing of after {after}, and the table is newer"
         return Demand(reason, newest, unless_same=True, again=True)
     # A quiet table has its old instant still: it is enough to know that it is.
     reason = f"DAP does not keep changes that long ({since}{permitted})"
-    return Demand(reason, watermark, version, unless_same=True, best_new=True)
+    return Demand(reason, load, version, unless_same=True, best_new=True)
 
 
 def instant_of(text: str | None) -> datetime | None:

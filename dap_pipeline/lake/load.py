@@ -39,7 +39,6 @@ from dap_pipeline.lake.versions import (
     Made,
     SnapshotNeededError,
     VersionMaker,
-    brings_nothing,
 )
 
 _LOG = logging.getLogger(__name__)
@@ -121,26 +120,27 @@ class TableLoader:
         self, name: TableName, mode: LoadMode, demand: Demand | None, meter: Meter, stop: Stop
     ) -> LoadResult:
         before = self._lake.table(name)
-        checks = 0 if before is None else self._lake.quiet_checks(name, before.load.at)
         remasked = () if before is None else self._remasked(before, mode)
         if before is not None and demand is None:
             demand = self._demanded(before, mode, remasked)
-        task = Task(name, mode, before, checks, demand)
+        task = Task(name, mode, before, demand)
         with meter.timing("waiting"):
             answer = self._planner.ask(task, listener=meter.listener, stop=stop)
         if answer.job is not None:
             meter.job_id, meter.parts = answer.job.id, len(answer.job.objects)
         if isinstance(answer, UpToDate):
+            now = task.published
             if answer.known:
-                self._lake.confirm(name, task.published.load.at, answer.age)
-            return self._unchanged(task, answer.reason, meter)
+                now = self._lake.confirm(now, answer.until(now), answer.age)
+            return self._unchanged(task, now, answer.reason, meter)
         loading = self._prepared(task, answer, bool(remasked), stop)
         folder = self._staging.job_folder(name, loading.answer.job.id)
         with self._nothing_left_unmasked(name, loading.shape):
             made = self._maker.made(loading, folder, meter, stop)
-            if before is not None and brings_nothing(made, loading, before):
-                self._lake.confirm(name, before.load.at, answer.job.age)
-                return self._unchanged(task, _PUBLISHED, meter)
+            if before is not None and self._maker.brings_nothing(made, loading, before):
+                now = self._lake.confirm(before, answer.at, answer.job.age)
+                result = self._unchanged(task, now, _PUBLISHED, meter)
+                return replace(result, counts=made.counts)
             stop.check()
             return self._publish(loading, made, meter)
 
@@ -198,15 +198,14 @@ class TableLoader:
             raise SchemaConflictError(f"the published rows are masked otherwise: {found[0]}")
         return found
 
-    def _unchanged(self, task: Task, reason: str, meter: Meter) -> LoadResult:
-        before = task.published
+    def _unchanged(self, task: Task, now: PublishedTable, reason: str, meter: Meter) -> LoadResult:
         meter.tell(Stage.UNCHANGED)
-        if before.checked_at.date() < datetime.now(UTC).date():
+        if task.published.checked_at.date() < datetime.now(UTC).date():
             # What was replaced long ago must also go while nothing new comes; once a day is enough.
             self._tidy_up(task.name)
         else:
             self._staging.clear(task.name)
-        result = meter.result(Outcome.UNCHANGED, before, before.rows, objects=meter.parts)
+        result = meter.result(Outcome.UNCHANGED, now, now.rows, objects=meter.parts)
         return replace(result, mode=task.mode, reason=reason, counts=_NOTHING)
 
     def _publish(self, loading: Loading, made: Made, meter: Meter) -> LoadResult:
@@ -219,10 +218,12 @@ class TableLoader:
         )
         if after.version != load.version:
             # The job was applied to an earlier version, and once more would change nothing.
-            return self._unchanged(replace(loading.task, before=after), _PUBLISHED, meter)
-        if before is not None and after.load.at == before.load.at:
-            # The query of this load must not be asked again: DAP would give the same job.
-            self._lake.confirm(name, after.load.at, loading.answer.job.age)
+            task = replace(loading.task, before=after)
+            return self._unchanged(task, after, _PUBLISHED, meter)
+        if before is not None and before.load.at <= after.load.at <= before.watermark:
+            # It is the same state, of which more is known. And the query of this load must not be
+            # asked again: DAP would give the same job.
+            after = self._lake.confirm(after, before.watermark, loading.answer.job.age)
         meter.tell(Stage.DONE)
         self._settle_changes(name)
         self._tidy_up(name)

@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,15 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError
+from dap_pipeline.lake.checked import check_of
 from dap_pipeline.lake.columns import TableShape
 from dap_pipeline.lake.commits import LOG_FOLDER, load_record_at
 from dap_pipeline.lake.merging.merge import BaseFile
-from dap_pipeline.lake.records import LoadRecord, PublishedTable
+from dap_pipeline.lake.records import PublishedTable
 
 # Readers of Delta tables pass over names that begin with an underscore.
 CHECKED_FILE = "_checked"
-"""In the folder of a table; its time is when DAP was last asked."""
+"""In the folder of a table: when DAP had nothing newer."""
 
 _COMMIT = re.compile(r"[0-9]{20}\.json")
 
@@ -62,8 +62,8 @@ class Opener:
         commit = _newest_commit(folder)
         known = self._known.get(folder)
         if known is not None and known.commit == commit:
-            asked = _checked_at(folder, known.table.load)
-            return dataclasses.replace(known.table, checked_at=asked)
+            checked = check_of(folder / CHECKED_FILE, known.table.load.at)
+            return dataclasses.replace(known.table, checked=checked)
         table = _read(name, folder, None)
         if table is not None and commit is not None:
             self._known[folder] = _Known(commit, table)
@@ -105,7 +105,7 @@ def _describe(name: TableName, folder: Path, delta: DeltaTable) -> PublishedTabl
     shape = TableShape.from_delta_schema(delta.schema().to_json())
     files: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
     return PublishedTable(
-        checked_at=_checked_at(folder, load),
+        checked=check_of(folder / CHECKED_FILE, load.at),
         name=name,
         version=version,
         files=tuple(sorted(str(folder / file["path"]) for file in files)),
@@ -130,16 +130,3 @@ def _base_file(folder: Path, file: dict[str, Any], key: Sequence[str]) -> BaseFi
 def _bounds(file: dict[str, Any], which: str, key: Sequence[str]) -> dict[str, int | str]:
     found = {name: file.get(f"{which}.{name}") for name in key}
     return {name: bound for name, bound in found.items() if isinstance(bound, int | str)}
-
-
-def _checked_at(folder: Path, load: LoadRecord) -> datetime:
-    # Who brings an earlier version back does not ask DAP.
-    asked = load.committed_at if load.restored_from is None else load.at
-    return max(asked, _time_of(folder / CHECKED_FILE))
-
-
-def _time_of(file: Path) -> datetime:
-    try:
-        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    except FileNotFoundError:
-        return datetime.fromtimestamp(0, UTC)

@@ -30,6 +30,7 @@ from dap_pipeline.errors import (
 )
 from dap_pipeline.lake.asking import Asking
 from dap_pipeline.lake.demand import Demand, demand_of, instant_of, is_older
+from dap_pipeline.lake.merging.accumulating import accumulating
 from dap_pipeline.lake.records import (
     NOTHING_NEWER,
     LoadKind,
@@ -57,8 +58,6 @@ class Task:
     mode: LoadMode
     before: PublishedTable | None
     """The published version; None where there is none."""
-    quiet_checks: int = 0
-    """How often DAP had nothing newer than that version's watermark."""
     demand: Demand | None = None
     """Why what came could not be applied to that version."""
 
@@ -113,6 +112,10 @@ class UpToDate:
         """How long ago that was."""
         return _NONE if self.job is None else self.job.age
 
+    def until(self, table: PublishedTable) -> datetime:
+        """Tell up to which instant of DAP nothing came after what is published."""
+        return self.job.until if isinstance(self.job, CompleteIncremental) else table.watermark
+
 
 class Planner:
     """Asks DAP for the job that a table needs; safe to use from several threads."""
@@ -156,55 +159,51 @@ class _Plan:
                 )
             return self._first_snapshot("the table was not in the lake yet")
         try:
-            return self._changes(task.before.load)
+            return self._changes(task.before)
         except (OutOfRangeError, RequestForbiddenError) as error:
             if task.mode is LoadMode.INCREMENTAL:
                 error.what_to_do = "Load the table with `--mode snapshot` or `auto`."
                 raise
-            return self._demanded(demand_of(error, task.before.load))
+            return self._demanded(demand_of(error, task.before))
 
-    def _changes(self, load: LoadRecord) -> Answer | UpToDate:
+    def _changes(self, before: PublishedTable) -> Answer | UpToDate:
         """Ask for what changed since the watermark, or since a little earlier.
 
         DAP answers an identical query with the same job for 24 hours, whatever is new by then. So
         after each answer that had nothing new, the next query begins a microsecond later: commits
         of DAP lie much further apart.
         """
-        unasked = _back_to_what_was_not_asked(load)
+        unasked = _back_to_what_was_not_asked(before.load)
         for back in sorted({self.overlap + unasked, unasked} - {_NONE}, reverse=True):
             # Where DAP does not keep what lies before the watermark, there is no need of it.
             with contextlib.suppress(OutOfRangeError):
-                return self._changes_since(load, back)
-        return self._changes_since(load, _NONE)
+                return self._changes_since(before, back)
+        return self._changes_since(before, _NONE)
 
-    def _changes_since(self, load: LoadRecord, back: timedelta) -> Answer | UpToDate:
-        checks = self.task.quiet_checks % _MOST_CHECKS
-        since = load.at - back + checks * _STEP
+    def _changes_since(self, before: PublishedTable, back: timedelta) -> Answer | UpToDate:
+        checks, watermark = before.checked.times % _MOST_CHECKS, before.watermark
+        since = watermark - back + checks * _STEP
         try:
-            job = self._increment(since, load)
+            job = self._increment(since, watermark)
         except OutOfRangeError as error:
             if back or isinstance(error, SnapshotRequiredError):
                 raise
-            if instant_of(error.until) == load.at:
+            newest = instant_of(error.until)
+            if newest is not None and before.load.at <= newest <= watermark:
                 # The permitted range ends at the newest commit, and that is published.
                 return UpToDate()
-            if not checks or (instant_of(error.since) or load.at) > since:
+            if not checks or (instant_of(error.since) or watermark) > since:
                 raise
-            job = self.asking.increment(load.at - checks * timedelta(seconds=1))
-        if job.until <= load.at:
-            # A job of before has the schema of before. And what an overlap brings once more may be
-            # what was missed: it must be looked at.
-            is_stale = job.schema_version < load.schema_version
-            is_same = job.schema_version == load.schema_version
-            is_looked_at = self.overlap and back >= self.overlap and job.objects
-            if is_stale or (is_same and not is_looked_at):
-                return _up_to_date(job)
+            job = self.asking.increment(watermark - checks * timedelta(seconds=1))
+        is_looked_at = self.overlap and back >= self.overlap
+        if _brings_nothing(job, before, is_looked_at=bool(is_looked_at)):
+            return _up_to_date(job)
         return Answer(job, self.asking.format)
 
-    def _increment(self, since: datetime, load: LoadRecord) -> CompleteIncremental:
+    def _increment(self, since: datetime, watermark: datetime) -> CompleteIncremental:
         """Run an increment; a job that was there before is asked past, as it knows nothing new."""
         job = self.asking.increment(since)
-        if job.age and job.until <= load.at:
+        if job.age and job.until <= watermark:
             with contextlib.suppress(OutOfRangeError):
                 return self.asking.increment(since + _STEP)
         return job
@@ -214,11 +213,11 @@ class _Plan:
         _LOG.warning("%s: a snapshot is asked for: %s", self.task.name, demand.reason)
         # A table that is quiet for long is asked for time and again, and DAP answers an identical
         # query with the same job for 24 hours.
-        turn = self.task.quiet_checks if demand.unless_same else 0
-        load = None if self.task.before is None else self.task.before.load
+        before = self.task.before
+        turn = before.checked.times if before is not None and demand.unless_same else 0
 
         def is_enough(job: CompleteSnapshot) -> bool:
-            is_outdated = job.age and load is not None and _is_same_state(job, load)
+            is_outdated = job.age and before is not None and _is_same_state(job, before)
             return demand.is_met_by(job) and not (demand.best_new and is_outdated)
 
         job, form = self.asking.snapshot(is_enough, turn)
@@ -231,9 +230,9 @@ class _Plan:
                 f" {format_instant(job.at)}",
                 advice=f"Run it again when that job has expired, {until}.",
             )
-        if load is not None and (
-            (demand.unless_same and _is_same_state(job, load))
-            or (not demand.again and _is_its_job(job, load))
+        if before is not None and (
+            (demand.unless_same and _is_same_state(job, before))
+            or (not demand.again and _is_its_job(job, before.load))
         ):
             return _up_to_date(job)
         return Answer(job, form, demand.reason, demand.again)
@@ -255,15 +254,36 @@ class _Plan:
             return UpToDate(reason, job, known=False)
         # What increments have led to is replaced even by the same state: a snapshot is asked for
         # to be sure of it.
-        is_same = load.kind is LoadKind.SNAPSHOT and _is_same_state(job, load)
+        is_same = load.kind is LoadKind.SNAPSHOT and _is_same_state(job, before)
         if is_same or _is_its_job(job, load):
             return _up_to_date(job)
         return Answer(job, form)
 
 
-def _is_same_state(job: CompleteSnapshot, load: LoadRecord) -> bool:
-    """Tell whether a snapshot is of the published state, which ``at`` identifies (API document)."""
-    return (job.at, job.schema_version) == (load.at, load.schema_version)
+def _brings_nothing(
+    job: CompleteIncremental, before: PublishedTable, *, is_looked_at: bool
+) -> bool:
+    """Tell whether nothing of an increment needs to be looked at.
+
+    What an overlap brings once more may be what was missed.
+    """
+    version = before.load.schema_version
+    if job.until <= before.watermark:
+        # A job of before has the schema of before.
+        is_stale = job.schema_version < version
+        return is_stale or (job.schema_version == version and not (is_looked_at and job.objects))
+    # Of a log, it must be told when DAP may have dropped rows meanwhile.
+    is_log = accumulating(before.name, before.shape) is not None
+    return job.schema_version == version and not job.objects and not is_log
+
+
+def _is_same_state(job: CompleteSnapshot, table: PublishedTable) -> bool:
+    """Tell whether a snapshot is of the published state, which ``at`` identifies (API document).
+
+    An instant up to which nothing came after the load is of the same state.
+    """
+    is_same_time = table.load.at <= job.at <= table.watermark
+    return is_same_time and job.schema_version == table.load.schema_version
 
 
 def _is_its_job(job: CompleteSnapshot, load: LoadRecord) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dap_pipeline.dap.models import TableName, format_instant
+from dap_pipeline.lake.checked import Checked
 from dap_pipeline.lake.columns import TableShape
 
 if TYPE_CHECKING:
@@ -99,10 +100,25 @@ class PublishedTable:
     bytes: int
     shape: TableShape
     load: LoadRecord
-    checked_at: datetime
-    """When DAP last said that this is the table's state; a quiet table has an old load."""
+    checked: Checked
     base: tuple[BaseFile, ...] = ()
     """The same files with their rows, bytes and key bounds, from the log."""
+
+    @property
+    def watermark(self) -> datetime:
+        """DAP's instant of the table's state, from which the next increment goes on.
+
+        It is that of the load, or a later one up to which nothing came after it.
+        """
+        return max(self.load.at, self.checked.until)
+
+    @property
+    def checked_at(self) -> datetime:
+        """When DAP last said that this is the table's state; a quiet table has an old load."""
+        # Who brings an earlier version back does not ask DAP.
+        load = self.load
+        asked = load.committed_at if load.restored_from is None else load.at
+        return asked if self.checked.at is None else max(asked, self.checked.at)
 
     @property
     def snapshot_at(self) -> datetime | None:

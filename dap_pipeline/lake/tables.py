@@ -6,7 +6,7 @@
     <root>/<namespace>/<table>/_delta_log/…                 kept by delta-rs
     <root>/<namespace>/<table>/snapshot-20261123T120000Z-5f2c1d-00000.parquet
     <root>/<namespace>/<table>/_changes/…                   what increments changed, one more table
-    <root>/<namespace>/<table>/_checked                     its time is when DAP had nothing newer
+    <root>/<namespace>/<table>/_checked                     when DAP had nothing newer, up to when
 
 A committed file never changes, so a reader that has the list of a version's files can read them
 without a lock until they are vacuumed.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -138,18 +139,23 @@ class Lake:
         kept = [file for file in base.base if file.path.name not in gone]
         return Content(shape, files, kept, removed, changes)
 
-    def confirm(self, name: TableName, watermark: datetime, ago: timedelta = timedelta()) -> None:
-        """Note that DAP was asked, and had nothing newer than the watermark so long ago.
+    def confirm(
+        self, table: PublishedTable, until: datetime, ago: timedelta = timedelta()
+    ) -> PublishedTable:
+        """Note that DAP was asked, and had nothing newer so long ago; give the table with it.
+
+        Args:
+            table: what is published.
+            until: DAP's instant up to which nothing came; one before the watermark tells nothing.
+            ago: how long ago it was so.
 
         Raises:
             StorageError: the lake may not be written.
         """
-        with storage_errors(f"write into {self.folder(name)}"):
-            checked.note(self.folder(name) / CHECKED_FILE, watermark, ago)
-
-    def quiet_checks(self, name: TableName, watermark: datetime) -> int:
-        """Tell how often DAP had nothing newer than this watermark."""
-        return checked.count(self.folder(name) / CHECKED_FILE, watermark)
+        file = self.folder(table.name) / CHECKED_FILE
+        with storage_errors(f"write into {file.parent}"):
+            checked.note(file, table.load.at, max(until, table.watermark), ago)
+        return replace(table, checked=checked.check_of(file, table.load.at))
 
     def has_unsettled_changes(self, name: TableName, keep: timedelta) -> bool:
         """Tell whether the table of changes lacks what the last loads changed, or has what is old.

@@ -255,7 +255,7 @@ class VersionMaker:
     def _watermark(self, loading: Loading, before: PublishedTable) -> datetime:
         """Give the instant of the new version; an increment never sets it back."""
         at = loading.answer.at
-        return at if loading.answer.kind is LoadKind.SNAPSHOT else max(at, before.load.at)
+        return at if loading.answer.kind is LoadKind.SNAPSHOT else max(at, before.watermark)
 
     def _gap(self, loading: Loading) -> Gap | None:
         """Find out whether DAP may have dropped rows of a log since the last load.
@@ -266,7 +266,17 @@ class VersionMaker:
         if before is None or accumulating(loading.task.name, loading.target) is None:
             return None
         kept_from = loading.answer.at - self._options.log_retention
-        return Gap(before.load.at, kept_from) if before.load.at < kept_from else None
+        return Gap(before.watermark, kept_from) if before.watermark < kept_from else None
+
+    def brings_nothing(self, made: Made, loading: Loading, before: PublishedTable) -> bool:
+        """Tell whether an increment brought nothing that a new version should tell of."""
+        return (
+            made.removed is not None
+            and not made.removed
+            and not made.files
+            and loading.answer.job.schema_version == before.load.schema_version
+            and self._gap(loading) is None
+        )
 
 
 def _merged_or_refused(
@@ -308,16 +318,4 @@ def _merged(
         names=names_between(before, loading.named or before),
         work=work,
         options=options,
-    )
-
-
-def brings_nothing(made: Made, loading: Loading, before: PublishedTable) -> bool:
-    """Tell whether an increment brought nothing, not even a new instant or schema."""
-    job, load = loading.answer.job, before.load
-    return (
-        made.removed is not None
-        and not made.removed
-        and not made.files
-        and loading.answer.at <= load.at
-        and job.schema_version == load.schema_version
     )

@@ -120,7 +120,7 @@ def _loaded(
 def summary_of(result: LoadResult) -> str:
     """Say in a sentence how a load ended."""
     table = result.table
-    state = f"{table.rows:,} rows as of {format_instant(table.load.at)}"
+    state = f"{table.rows:,} rows as of {format_instant(table.watermark)}"
     if result.outcome is Outcome.UNCHANGED:
         return f"{table.name} is unchanged at {state}: {result.reason}."
     counts = result.counts

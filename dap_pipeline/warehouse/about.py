@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
@@ -167,7 +167,8 @@ def _table_row(table: PublishedTable, freshness: FreshnessRules) -> Row:
     fresh = freshness_of(table, freshness)
     about = (table.bytes, len(table.files), list(shape.key), shape.description)
     checked = (fresh.checked_at, fresh.stale_at)
-    return (*_place(table.name), *_load_row(table.load), *checked, *about)
+    load = replace(table.load, at=table.watermark)
+    return (*_place(table.name), *_load_row(load), *checked, *about)
 
 
 def _column_rows(table: PublishedTable) -> list[Row]:

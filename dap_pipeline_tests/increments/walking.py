@@ -115,7 +115,7 @@ class Walk:
         except ValueError:
             return False
         if what == Bump.REQUIRED_COLUMN_ADDED.value and known.published is not None:
-            known.later_columns[change.field] = known.published.load.at
+            known.later_columns[change.field] = known.published.watermark
         known.key_changed |= what == Bump.KEY_CHANGED.value
         return True
 
@@ -145,13 +145,14 @@ class Walk:
         result = self.engine.load(table_name(name), mode=mode)
         load = result.table.load
         if mode is not LoadMode.SNAPSHOT or known.published is None:
-            assert load.at == truth.at, "not up to date"
+            assert result.table.watermark == truth.at, "not up to date"
             # A new schema without a new row may wait for the next row.
             is_newest = load.schema_version == truth.version
             assert is_newest or result.outcome is Outcome.UNCHANGED, "not the newest schema"
         at = known.truths[load.at, load.schema_version]
         if known.published is not None:
-            assert load.at >= known.published.load.at, "the watermark went back"
+            is_on = result.table.watermark >= known.published.watermark
+            assert is_on, "the watermark went back"
         if result.outcome is Outcome.LOADED:
             self._take_over(name, at, result)
         self.judge(name, at)

@@ -70,7 +70,7 @@ class Follower:
         wanted = [(*map(_plain, k), _micros(row[-1])) for k, row in truth.rows.items()]
         assert sorted((*map(_plain, r[:width]), r[-1]) for r in found) == sorted(wanted)
         assert published.rows == len(wanted)
-        assert published.load.at == truth.at
+        assert published.watermark == truth.at
         assert published.load.schema_version == truth.version
         return published
 

@@ -16,11 +16,10 @@ from dap_pipeline.errors import (
     SchemaConflictError,
     SnapshotRequiredError,
 )
-from dap_pipeline.lake import opening
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.evolution import What
 from dap_pipeline.lake.merging.merge import ChangeCounts
-from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
+from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome, PublishedTable
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline_tests.sandbox import small_school
@@ -51,7 +50,6 @@ def test_an_increment_brings_what_changed(follower: Follower) -> None:
         "update": ChangeCounts(0, 3, 0, 0),
         "delete": ChangeCounts(0, 0, 3, 0),
         "revive": ChangeCounts(3, 0, 0, 0),
-        "bury": ChangeCounts(0, 0, 0, 3),
     }.items():
         follower.change(what, 3)
         before = follower.table().load
@@ -87,7 +85,7 @@ def test_replaced_files_of_a_quiet_table_go_with_the_first_check_of_a_day(
         assert engine.load(USERS, mode=LoadMode.AUTO).outcome is Outcome.UNCHANGED
         assert Path(replaced).exists()
         yesterday = datetime.now(UTC) - timedelta(days=1)
-        monkeypatch.setattr(opening, "_checked_at", lambda *_: yesterday)
+        monkeypatch.setattr(PublishedTable, "checked_at", property(lambda _: yesterday))
         assert engine.load(USERS, mode=LoadMode.AUTO).outcome is Outcome.UNCHANGED
     assert not Path(replaced).exists()
     follower.check()
@@ -102,18 +100,6 @@ def test_a_change_after_a_quiet_check_comes_though_dap_answers_with_the_old_job(
         follower.change("update", 2)
         assert follower.load().counts == ChangeCounts(0, 2, 0, 0)
         follower.check()
-
-
-def test_an_increment_without_rows_moves_the_watermark(follower: Follower) -> None:
-    follower.load()
-    follower.sandbox.service.clock.advance(timedelta(hours=4))
-    follower.sandbox.life.bury(str(USERS), 1)
-    follower.load()
-    files = follower.table().files
-    follower.change("bury")
-    result = follower.load()
-    assert (result.outcome, result.counts) == (Outcome.LOADED, ChangeCounts(0, 0, 0, 1))
-    assert follower.check().files == files
 
 
 def test_a_reload_is_answered_with_a_snapshot_that_says_why(follower: Follower) -> None:

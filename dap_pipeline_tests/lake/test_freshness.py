@@ -10,6 +10,7 @@ import pytest
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import ConfigurationError
+from dap_pipeline.lake.checked import Checked
 from dap_pipeline.lake.freshness import BY_RHYTHM, FreshnessRules, freshness_of
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.settings import load_settings
@@ -51,7 +52,8 @@ def test_a_rule_that_cannot_be_read_is_told(text: str) -> None:
 
 def test_the_last_check_counts_and_not_the_age_of_the_data(tmp_path: Path) -> None:
     table = publish(Lake(tmp_path / "lake"), tmp_path, "job-1", [{"a": "x"}])
-    table = replace(table, checked_at=table.load.at + timedelta(days=100))
+    checked = Checked(table.load.at, at=table.load.committed_at + timedelta(days=100))
+    table = replace(table, checked=checked)
     limit = table.checked_at + hours(12)
     assert not freshness_of(table, BY_RHYTHM, limit).stale
     fresh = freshness_of(table, BY_RHYTHM, limit + timedelta(microseconds=1))

@@ -321,7 +321,7 @@ def test_a_table_that_was_read_still_tells_when_dap_was_asked_since(
     lake: Lake, tmp_path: Path
 ) -> None:
     before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
-    Lake(lake.root).confirm(NAME, before.load.at)
+    Lake(lake.root).confirm(before, before.watermark)
     after = lake.table(NAME)
     assert after is not None
     assert after.checked_at > before.checked_at
@@ -329,20 +329,35 @@ def test_a_table_that_was_read_still_tells_when_dap_was_asked_since(
 
 def test_what_dap_said_some_time_ago_counts_from_then(lake: Lake, tmp_path: Path) -> None:
     before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
-    lake.confirm(NAME, before.load.at, hours(6))
-    assert _checked_at(lake) == before.checked_at
-    lake.confirm(NAME, before.load.at)
-    after = _checked_at(lake)
-    assert after > before.checked_at
-    lake.confirm(NAME, before.load.at, hours(6))
-    assert _checked_at(lake) == after
-    assert lake.quiet_checks(NAME, before.load.at) == 3
+    found = lake.confirm(before, before.watermark, hours(6))
+    assert found.checked_at == before.checked_at
+    after = lake.confirm(found, before.watermark)
+    assert after.checked_at > before.checked_at
+    found = lake.confirm(after, before.watermark, hours(6))
+    assert found.checked_at == after.checked_at
+    assert found.checked.times == 3
+    assert lake.table(NAME) == found
 
 
-def _checked_at(lake: Lake) -> datetime:
-    table = lake.table(NAME)
-    assert table is not None
-    return table.checked_at
+def test_a_later_instant_up_to_which_nothing_came_is_the_watermark(
+    lake: Lake, tmp_path: Path
+) -> None:
+    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    asked = lake.confirm(before, before.watermark)
+    later = lake.confirm(asked, before.load.at + hours(4))
+    assert (later.watermark, later.checked.times) == (before.load.at + hours(4), 0)
+    # An answer of before, as from a job that is there for a day.
+    again = lake.confirm(later, before.load.at)
+    assert (again.watermark, again.checked.times) == (later.watermark, 1)
+    assert again.load == before.load
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"at": 1}', '{"at": "2026-11-20", "checks": []}'])
+def test_a_note_that_cannot_be_read_says_nothing(lake: Lake, tmp_path: Path, text: str) -> None:
+    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
+    (lake.folder(NAME) / "_checked").write_text(text)
+    assert lake.table(NAME) == before
+    assert lake.confirm(before, before.watermark).checked.times == 1
 
 
 def test_a_lake_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
