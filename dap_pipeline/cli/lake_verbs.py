@@ -169,7 +169,7 @@ def register(choices: Globals) -> None:
     """Build the warehouse's DuckDB file anew from what is in the lake."""
     settings = choices.settings()
     lake, rules = Lake(settings.lake_dir), FreshnessRules.from_settings(settings)
-    report = build_warehouse(lake, settings.warehouse_file, freshness=rules)
+    report = build_warehouse(lake, settings.warehouse_file, freshness=rules, anew=True)
     click.echo(f"{len(report.tables)} tables registered in {report.file}")
 
 

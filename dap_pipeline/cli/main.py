@@ -5,6 +5,7 @@ Exit codes: 0 all well, 1 some table failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import sys
@@ -145,7 +146,10 @@ def _log_to(context: click.Context, console: Console, level: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(run(arguments))
+    code = run(arguments)
+    # Before it ends, Python would look for garbage in all that is there. The system takes it back.
+    gc.freeze()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ without a lock until they are vacuumed.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -79,6 +80,12 @@ class Lake:
         # delta-rs waits for the disk without holding other threads up.
         with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
             return [table for table in pool.map(self.table, sorted(names)) if table is not None]
+
+    def inventory(self, name: TableName) -> list[str]:
+        """Name the files of a table's versions and commits, as they lie there now."""
+        folder = self.folder(name)
+        here = (entry for entry in os.listdir(folder) if not entry.startswith("_"))  # noqa: PTH208
+        return sorted([*here, *os.listdir(folder / LOG_FOLDER)])  # noqa: PTH208
 
     def history(self, name: TableName, most: int | None = None) -> list[LoadRecord]:
         """List the loads of a table, the newest first, as far back as its log goes."""

@@ -110,7 +110,7 @@ def create_about(
     freshness: FreshnessRules,
 ) -> None:
     """Create and fill the tables of the schema, and the macro that leads into the past."""
-    rows = [_table_row(table, freshness) for table in tables]
+    rows = _table_rows(tables, freshness)
     _fill(connection, "tables", "The published tables.", _TABLES, rows)
     pasts = [(table, lake.past(table, LEAST_LOADS)) for table in tables]
     loads = [
@@ -129,6 +129,16 @@ def create_about(
     connection.execute(_FILES_AS_OF)
     columns = [row for table in tables for row in _column_rows(table)]
     _fill(connection, "columns", "The columns of the published tables.", _COLUMNS, columns)
+
+
+def tell_freshness_anew(
+    connection: duckdb.DuckDBPyConnection,
+    tables: Sequence[PublishedTable],
+    freshness: FreshnessRules,
+) -> None:
+    """Write how fresh the tables are where all else is told already."""
+    connection.execute(f"DELETE FROM {SCHEMA}.tables")
+    _insert(connection, f"{SCHEMA}.tables", _TABLES, _table_rows(tables, freshness))
 
 
 def _place(name: TableName) -> Row:
@@ -160,6 +170,10 @@ def _counts(load: LoadRecord) -> Row:
     if counts is None:
         return (None, None, None, None)
     return (counts.inserted, counts.updated, counts.deleted, counts.unchanged)
+
+
+def _table_rows(tables: Sequence[PublishedTable], freshness: FreshnessRules) -> list[Row]:
+    return [_table_row(table, freshness) for table in tables]
 
 
 def _table_row(table: PublishedTable, freshness: FreshnessRules) -> Row:

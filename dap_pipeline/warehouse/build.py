@@ -7,6 +7,7 @@ files that the old file names stay in the lake for a while, so such a reader see
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -26,9 +27,12 @@ from dap_pipeline.lake.freshness import BY_RHYTHM, FreshnessRules
 from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.sql import identifier
 from dap_pipeline.lake.tables import Lake
-from dap_pipeline.warehouse.about import SCHEMA, create_about
+from dap_pipeline.warehouse.about import SCHEMA, create_about, tell_freshness_anew
+from dap_pipeline.warehouse.built import copy_of_same, mark_of, remember
 from dap_pipeline.warehouse.changes import create_changes, schema_of
 from dap_pipeline.warehouse.views import create_view
+
+_LOG = logging.getLogger(__name__)
 
 LOCK_SECONDS = 120.0
 """How long a build waits for another build of the same file."""
@@ -70,11 +74,19 @@ def build_warehouse(
     *,
     freshness: FreshnessRules = BY_RHYTHM,
     lock_seconds: float = LOCK_SECONDS,
+    anew: bool = False,
 ) -> WarehouseReport:
     """Write a new DuckDB file over every published table and put it in place of the old one.
 
     Builds of the same file go one after the other, each over the lake as it is when its turn
     comes, so the last one to end is also the newest. A failed build leaves the old file.
+
+    Args:
+        lake: the published tables.
+        file: the DuckDB file.
+        freshness: when a table is stale.
+        lock_seconds: how long to wait for another build.
+        anew: build it even if a copy of the old file would do, with how fresh the tables are.
 
     Raises:
         StorageError: the disk is full, or the folder may not be written.
@@ -83,18 +95,64 @@ def build_warehouse(
     began = time.monotonic()
     file = file.absolute()
     with _failures_named(file), _turn(file, lock_seconds):
-        tables = lake.tables()
+        content = _content(lake, freshness)
         with _workshop(file) as folder:
             built = folder / file.name
-            _write(built, lake, tables, freshness)
-            _put_in_place(built, file)
-    registered = tuple(RegisteredTable(table) for table in tables)
+            if anew or not _refreshed(built, file, content):
+                _write(built, content)
+            _put_in_place(built, file, content.mark)
+    registered = tuple(RegisteredTable(table) for table in content.tables)
     return WarehouseReport(registered, time.monotonic() - began, file)
 
 
-def _write(
-    built: Path, lake: Lake, tables: list[PublishedTable], freshness: FreshnessRules
-) -> None:
+@dataclass(frozen=True)
+class _Content:
+    """What the file is about."""
+
+    lake: Lake
+    tables: list[PublishedTable]
+    changes: list[tuple[str, ...]]
+    freshness: FreshnessRules
+    mark: str
+    """Names all of it but how fresh the tables are."""
+
+
+def _content(lake: Lake, freshness: FreshnessRules) -> _Content:
+    tables = lake.tables()
+    changes = lake.all_changes([table.name for table in tables])
+    return _Content(lake, tables, changes, freshness, mark_of(lake, tables, changes))
+
+
+def _refreshed(built: Path, file: Path, content: _Content) -> bool:
+    """Make a copy of the old file that tells how fresh the tables are; tell whether it will do."""
+    if copy_of_same(file, content.mark, built):
+        try:
+            with _writing(built) as connection:
+                tell_freshness_anew(connection, content.tables, content.freshness)
+        except duckdb.Error as error:
+            _LOG.warning("%s is built anew, since a copy of it will not do: %s", file, error)
+        else:
+            return True
+    for left_over in built.parent.iterdir():
+        left_over.unlink()
+    return False
+
+
+def _write(built: Path, content: _Content) -> None:
+    tables = content.tables
+    with _writing(built) as connection:
+        namespaces = {table.name.namespace for table in tables}
+        for schema in sorted({SCHEMA, *namespaces, *map(schema_of, namespaces)}):
+            connection.execute(f"CREATE SCHEMA {identifier(schema)}")
+        for table in tables:
+            create_view(connection, table)
+        create_changes(connection, list(zip(tables, content.changes, strict=True)))
+        create_about(connection, content.lake, tables, content.freshness)
+
+
+@contextmanager
+def _writing(built: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a file, and commit what the block writes into it."""
     connection = duckdb.connect(
         str(built), config={"storage_compatibility_version": _STORAGE_VERSION}
     )
@@ -105,14 +163,7 @@ def _write(
         connection.execute("SET threads = 1")
         connection.execute("PRAGMA disable_optimizer")
         connection.execute("BEGIN")
-        namespaces = {table.name.namespace for table in tables}
-        for schema in sorted({SCHEMA, *namespaces, *map(schema_of, namespaces)}):
-            connection.execute(f"CREATE SCHEMA {identifier(schema)}")
-        for table in tables:
-            create_view(connection, table)
-        changes = lake.all_changes([table.name for table in tables])
-        create_changes(connection, list(zip(tables, changes, strict=True)))
-        create_about(connection, lake, tables, freshness)
+        yield connection
         connection.execute("COMMIT")
         # Closing would do it too, but keeps silent when the disk is full.
         connection.execute("CHECKPOINT")
@@ -120,9 +171,10 @@ def _write(
         connection.close()
 
 
-def _put_in_place(built: Path, file: Path) -> None:
+def _put_in_place(built: Path, file: Path, mark: str) -> None:
     built.chmod(0o600)
     built.replace(file)
+    remember(file, mark)
     # Left by someone who had the old file open for writing; it would not match the new file.
     file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
 

@@ -28,6 +28,11 @@ def create_view(connection: duckdb.DuckDBPyConnection, table: PublishedTable) ->
     connection.execute(";\n".join(statements))
 
 
+def outline_of(table: PublishedTable) -> str:
+    """Write the view's statements without a look into the files, which never change."""
+    return ";\n".join([_view(table, {}), *comments_of(table)])
+
+
 def select_of(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> str:
     """Write the query that the view of a version of the table stands for."""
     return _select(table, stored_types(connection, table))
