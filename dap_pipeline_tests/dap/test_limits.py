@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dap_pipeline.dap import budget as budget_module
 from dap_pipeline.dap import limits as limits_module
 from dap_pipeline.dap.limits import Endpoint, Limiter, limits_of
 from dap_pipeline.dap.stopping import Stop
@@ -336,7 +337,8 @@ class StoppedClock:
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
     """Let the limiter's clock stand still but for what the test adds to it."""
     clock = StoppedClock()
-    monkeypatch.setattr(limits_module, "_now", lambda: clock.value)
+    for module in (budget_module, limits_module):
+        monkeypatch.setattr(module, "now", lambda: clock.value)
     return clock
 
 
