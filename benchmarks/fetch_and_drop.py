@@ -11,11 +11,12 @@ from pathlib import Path
 
 from benchmarks.service import NAMESPACE
 from dap_pipeline.dap.client import DapClient
-from dap_pipeline.dap.download import Downloader, Target
+from dap_pipeline.dap.download import Downloader
 from dap_pipeline.dap.jobs import JobPace, JobRunner
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format, SnapshotQuery, TableName
 from dap_pipeline.dap.progress import silent
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.settings import load_settings
 

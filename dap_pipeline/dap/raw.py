@@ -18,13 +18,14 @@ from pathlib import Path
 
 from dap_pipeline.dap.client import DapClient
 from dap_pipeline.dap.disk import make_private
-from dap_pipeline.dap.download import Downloader, Target
+from dap_pipeline.dap.download import Downloader
 from dap_pipeline.dap.jobs import JobRunner
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.locking import file_lock
 from dap_pipeline.dap.models import CompleteJob, Format, Query, TableName
 from dap_pipeline.dap.names import file_names, job_folder_name
 from dap_pipeline.dap.progress import Listener, PartCount, Stage
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_whole
 from dap_pipeline.errors import (

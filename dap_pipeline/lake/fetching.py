@@ -16,10 +16,11 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from dap_pipeline.dap.client import DapClient
-from dap_pipeline.dap.download import Downloader, Target
+from dap_pipeline.dap.download import Downloader
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.progress import Stage
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_whole
 from dap_pipeline.errors import DamagedObjectError, MisfitError

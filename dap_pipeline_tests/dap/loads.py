@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dap_pipeline.dap.download import Downloader, Target
+from dap_pipeline.dap.download import Downloader
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.settings import Verify
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from dap_pipeline.dap import download as download_module
-from dap_pipeline.dap.download import Target
+from dap_pipeline.dap import stages as stages_module
 from dap_pipeline.dap.http import Http
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.patience import Patience
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes, transfer
 from dap_pipeline.errors import (
@@ -111,8 +112,8 @@ def test_a_full_disk_ends_the_others_while_the_caller_is_busy_with_what_has_arri
             ended.set()
             raise
 
-    monkeypatch.setattr(download_module, "sync", fill)
-    monkeypatch.setattr(download_module, "transfer", see)
+    monkeypatch.setattr(stages_module, "sync", fill)
+    monkeypatch.setattr(stages_module, "transfer", see)
     loads.object("first", stored(BODY))
     loads.object("full", Answer(200, packed(10), gate=gate))
     loads.object("long", cut(BODY, 40_000, Then.STALL))

@@ -12,7 +12,7 @@ import pytest
 
 from dap_pipeline.dap.catalogue import load_catalogue, save_namespace
 from dap_pipeline.dap.client import DapClient
-from dap_pipeline.dap.download import Downloader, Target
+from dap_pipeline.dap.download import Downloader
 from dap_pipeline.dap.jobs import JobPace, JobRunner
 from dap_pipeline.dap.links import LinkBook
 from dap_pipeline.dap.models import (
@@ -26,6 +26,7 @@ from dap_pipeline.dap.models import (
     TableName,
 )
 from dap_pipeline.dap.progress import silent
+from dap_pipeline.dap.stages import Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import (
     LoginRefusedError,
