@@ -1,8 +1,9 @@
-"""Looks at a file as closely as the setting says; gzip is decoded while it arrives.
+"""Looks at a file as closely as the setting says, for the most part while it arrives.
 
 Each few MB that a connection has written are read back by a decoder thread, out of the memory in
-which the system still has them. So little is left to decode when the file has arrived, and one that
-is damaged is given up before the rest of it has come. Parquet has to wait for its footer.
+which the system still has them. So little is left to do when the file has arrived. Gzip is decoded,
+and a file that is damaged is given up before the rest of it has come. Of Parquet, the pages are
+compared with their checksums, if they have any; decoding them has to wait for the footer.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from dap_pipeline.dap.models import Format
+from dap_pipeline.dap.parquet_pages import Pages
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import discard
-from dap_pipeline.dap.verify import Unpacking, verify_magic, verify_whole
+from dap_pipeline.dap.verify import Unpacking, verify_magic, verify_parquet
 from dap_pipeline.dap.workers import Workers, result_of
 from dap_pipeline.errors import DamagedObjectError
 from dap_pipeline.settings import Verify
@@ -42,15 +44,16 @@ class Look:
         self._file = file
         self._format = format
         self._is_text = format is not Format.PARQUET
-        self._streams = self._is_text and verify is Verify.FULL
+        self._streams = verify is Verify.FULL
         self._decoders = decoders
         self._stop = Stop(stop)
         self._unpacking = Unpacking(file)
+        self._pages = Pages(file)
         self._step: Future[None] | None = None
         self._new = 0
 
     def arrived(self, count: int) -> None:
-        """Have what has arrived decoded, once it is worth a step and the last step is over.
+        """Have what has arrived looked at, once it is worth a step and the last step is over.
 
         Raises:
             DamagedObjectError: a step has found damage.
@@ -61,7 +64,7 @@ class Look:
             self._step = None
         if self._streams and self._step is None and self._new >= STEP_BYTES:
             self._new = 0
-            self._step = self._decoders.begin(self._unpack)
+            self._step = self._decoders.begin(self._go_on)
 
     def finish(self, verify: Verify) -> None:
         """Look at what is left, now that the file is all here.
@@ -90,11 +93,14 @@ class Look:
         if verify is not Verify.FULL:
             verify_magic(self._file, self._format)
         elif self._is_text:
-            self._unpack()
+            self._go_on()
             self._unpacking.end()
         else:
-            verify_whole(self._file, self._format, self._stop)
+            verify_parquet(self._file, self._pages, self._stop)
 
-    def _unpack(self) -> None:
-        for _ in self._unpacking.texts(self._stop):
-            pass
+    def _go_on(self) -> None:
+        if self._is_text:
+            for _ in self._unpacking.texts(self._stop):
+                pass
+        else:
+            self._pages.compare(self._stop)

@@ -3,13 +3,15 @@
 parquet-java, and so Spark, leaves one in the header of every page unless told otherwise. Where all
 are right, the pages hold the very bytes that were written: decoding them would say no more about
 their way here, and take twenty times as long. The headers stand before the pages, in Thrift's
-compact protocol; no checksum covers them, so they are held against the footer. What is not as
-Spark writes it (pages of version 2, say) is not vouched for.
+compact protocol; so the pages that follow one another are compared while the file arrives. No
+checksum covers the headers: they are held against the footer, which comes last and tells where the
+pages are. What is not as Spark writes it (pages of version 2, say) is not vouched for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +26,10 @@ Struct = Mapping[int, "int | Struct"]
 _HEADER = 1 << 12
 _LONGEST_HEADER = 1 << 24
 _CHUNK = 1 << 20
+# Behind the magic.
+_FIRST = 4
+# So many are kept of a file, in 10 MB: those of one with tiny pages are read when it is all here.
+_MOST_PAGES = 1 << 15
 
 # What parquet.thrift says of a header: the type of each field by its number.
 _BOOLEAN, _I32, _I64, _TEXT, _STRUCT = 1, 5, 6, 8, 12
@@ -41,7 +47,7 @@ _ENCODINGS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Page:
     start: int
     length: int
@@ -51,44 +57,81 @@ class _Page:
     values: int
     encoding: str
 
-
-def pages_are_as_written(path: Path, metadata: pq.FileMetaData, stop: Stop) -> bool:
-    """Tell whether every page has a checksum, and is of it; what else is odd makes it False too.
-
-    Raises:
-        CancelledError: a stop was asked for meanwhile.
-    """
-    with path.open("rb") as file:
-        return all(
-            _is_as_written(file, metadata.row_group(group).column(number), stop)
-            for group in range(metadata.num_row_groups)
-            for number in range(metadata.num_columns)
-        )
+    @property
+    def end(self) -> int:
+        return self.start + self.length
 
 
-def _is_as_written(file: BinaryIO, chunk: pq.ColumnChunkMetaData, stop: Stop) -> bool:
-    start = chunk.data_page_offset
+class Pages:
+    """The pages of a file that may still be growing; one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._right: dict[int, _Page] = {}
+        """The pages that are of their checksum, by the places of their headers."""
+        self._place = _FIRST
+
+    def compare(self, stop: Stop) -> None:
+        """Compare the pages that have come since the last call; what is odd waits for the footer.
+
+        Raises:
+            CancelledError: a stop was asked for meanwhile.
+        """
+        with self._path.open("rb") as file:
+            here = os.fstat(file.fileno()).st_size
+            while len(self._right) < _MOST_PAGES:
+                stop.check()
+                page = _right_page(file, self._place, here)
+                if page is None:
+                    # Odd, or not all here: the next call tries anew, and the footer will tell.
+                    return
+                self._right[self._place] = page
+                self._place = page.end
+
+    def are_as_written(self, metadata: pq.FileMetaData, stop: Stop) -> bool:
+        """Tell whether every page has a checksum and is of it, now that the file is all here.
+
+        What else is odd makes it False too. Pages that are compared already are not read again.
+
+        Raises:
+            CancelledError: a stop was asked for meanwhile.
+        """
+        with self._path.open("rb") as file:
+            return all(
+                self._is_as_written(file, metadata.row_group(group).column(number), stop)
+                for group in range(metadata.num_row_groups)
+                for number in range(metadata.num_columns)
+            )
+
+    def _is_as_written(self, file: BinaryIO, chunk: pq.ColumnChunkMetaData, stop: Stop) -> bool:
+        place = _start(chunk)
+        end = place + chunk.total_compressed_size
+        encodings = chunk.encodings
+        values = unpacked = 0
+        while place < end:
+            stop.check()
+            page = self._right.get(place) or _right_page(file, place, end)
+            if page is None or page.end > end or page.encoding not in encodings:
+                return False
+            values += page.values
+            unpacked += page.unpacked
+            place = page.end
+        return (values, unpacked) == (chunk.num_values, chunk.total_uncompressed_size)
+
+
+def _start(chunk: pq.ColumnChunkMetaData) -> int:
+    """Say where the first of the pages has its header."""
     if chunk.has_dictionary_page and chunk.dictionary_page_offset:
-        start = min(start, chunk.dictionary_page_offset)
-    values = unpacked = 0
-    for page in _pages(file, start, start + chunk.total_compressed_size):
-        stop.check()
-        if page is None or page.encoding not in chunk.encodings or _crc(file, page) != page.crc:
-            return False
-        values += page.values
-        unpacked += page.unpacked
-    return (values, unpacked) == (chunk.num_values, chunk.total_uncompressed_size)
+        return min(chunk.data_page_offset, chunk.dictionary_page_offset)
+    return chunk.data_page_offset
 
 
-def _pages(file: BinaryIO, start: int, end: int) -> Iterator[_Page | None]:
-    """Yield the pages that fill a part of the file, and None where they do not."""
-    while start < end:
-        page = _page(file, start)
-        if page is None or page.length < 0 or page.start + page.length > end:
-            yield None
-            return
-        yield page
-        start = page.start + page.length
+def _right_page(file: BinaryIO, start: int, end: int) -> _Page | None:
+    """Give the page whose header begins there, if it is of its checksum and ends in time."""
+    page = _page(file, start)
+    if page is None or page.length < 0 or page.end > end or _crc(file, page) != page.crc:
+        return None
+    return page
 
 
 def _page(file: BinaryIO, start: int) -> _Page | None:
@@ -96,10 +139,13 @@ def _page(file: BinaryIO, start: int) -> _Page | None:
     window = _HEADER
     while window <= _LONGEST_HEADER:
         file.seek(start)
-        reader = _Compact(file.read(window))
+        data = file.read(window)
+        reader = _Compact(data)
         try:
             return _from_header(reader.struct(_PAGE), start, reader.place)
         except IndexError:
+            if len(data) < window:
+                return None
             window *= 16
         except LookupError:
             return None

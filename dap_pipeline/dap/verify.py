@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from isal import isal_zlib
 
 from dap_pipeline.dap.models import Format
-from dap_pipeline.dap.parquet_pages import pages_are_as_written
+from dap_pipeline.dap.parquet_pages import Pages
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.errors import DamagedObjectError
 
@@ -55,11 +55,23 @@ def verify_whole(path: Path, format: Format, stop: Stop) -> None:
         CancelledError: a stop was asked for meanwhile.
     """
     if format is Format.PARQUET:
-        verify_magic(path, format)
-        _check_parquet(path, stop)
+        verify_parquet(path, Pages(path), stop)
     else:
         for _ in unpacked(path, stop):
             pass
+
+
+def verify_parquet(path: Path, pages: Pages, stop: Stop) -> None:
+    """Compare the checksums of the pages that are not yet compared; without them, decode the pages.
+
+    Raises:
+        DamagedObjectError: it is cut, altered or of another format.
+        CancelledError: a stop was asked for meanwhile.
+    """
+    verify_magic(path, Format.PARQUET)
+    with _parquet(path) as file:
+        if not pages.are_as_written(file.metadata, stop):
+            _decode(path, file, stop)
 
 
 def _kind(format: Format) -> str:
@@ -140,17 +152,13 @@ class GzipText:
             yield text
 
 
-def _check_parquet(path: Path, stop: Stop) -> None:
-    """Compare the checksums of the pages; without them, decode the pages."""
-    with _parquet(path) as file:
-        if pages_are_as_written(path, file.metadata, stop):
-            return
-        expected = file.metadata.num_rows
-        # Column by column: all at once take three times the memory, and no less time.
-        for number in range(len(file.schema)):
-            rows = _decoded_rows(file, file.schema.column(number).path, stop)
-            if rows != expected:
-                raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
+def _decode(path: Path, file: pq.ParquetFile, stop: Stop) -> None:
+    expected = file.metadata.num_rows
+    # Column by column: all at once take three times the memory, and no less time.
+    for number in range(len(file.schema)):
+        rows = _decoded_rows(file, file.schema.column(number).path, stop)
+        if rows != expected:
+            raise DamagedObjectError(f"{path.name} holds {rows:,} rows instead of {expected:,}")
 
 
 def _decoded_rows(file: pq.ParquetFile, column: str, stop: Stop) -> int:

@@ -29,6 +29,7 @@ class Loads:
         self.folder.mkdir()
         self.client = client_of(server.url, folder)
         self.stop = Stop()
+        self.format = Format.JSONL
         self.signed = 0
         self.indices: dict[str, int] = {}
         self.downloaders: list[Downloader] = []
@@ -43,8 +44,12 @@ class Loads:
         }
         return says({"urls": urls})
 
+    @property
+    def _suffix(self) -> str:
+        return ".parquet" if self.format is Format.PARQUET else ".jsonl.gz"
+
     def target(self, name: str, index: int = 0) -> Target:
-        return Target(index, name, self.folder / f"{name}.jsonl.gz")
+        return Target(index, name, self.folder / f"{name}{self._suffix}")
 
     def downloader(
         self, connections: int = 4, verify: Verify = Verify.FULL, patience: Patience = HASTY
@@ -67,7 +72,7 @@ class Loads:
         targets = [self.target(name, self.indices[name]) for name in names]
         links = LinkBook(self.client, names, stop or self.stop)
         return (downloader or self.downloader()).fetch(
-            targets, links, Format.JSONL, on_bytes=on_bytes, stop=stop or self.stop
+            targets, links, self.format, on_bytes=on_bytes, stop=stop or self.stop
         )
 
     def fetch(

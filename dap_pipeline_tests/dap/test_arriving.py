@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 
 from dap_pipeline.dap import arriving as arriving_module
-from dap_pipeline.dap.arriving import Look
-from dap_pipeline.dap.models import Format
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import Unpacking
 from dap_pipeline.dap.workers import Workers
 from dap_pipeline.errors import DamagedObjectError
 from dap_pipeline.settings import Verify
 
+from .growing import arriving
 from .loads import BODY, Loads
 from .parts import packed
 from .scripted import Answer, cut, stored
@@ -61,35 +60,6 @@ def decoders() -> Iterator[Workers]:
     yield made
     Watched.gate.set()
     made.close()
-
-
-def await_all(together: threading.Barrier) -> None:
-    together.wait(60)
-
-
-class Arriving:
-    """A file that grows, and the look at it."""
-
-    def __init__(self, file: Path, decoders: Workers, stop: Stop, verify: Verify) -> None:
-        self.file = file
-        self.decoders = decoders
-        self.look = Look(file, Format.JSONL, verify, decoders, stop)
-
-    def bring(self, data: bytes) -> None:
-        with self.file.open("ab") as file:
-            file.write(data)
-        self.look.arrived(len(data))
-
-    def await_step(self) -> None:
-        """Wait until the decoders have done all that was asked of them so far."""
-        together = threading.Barrier(3)
-        for _ in range(2):
-            self.decoders.submit(lambda: await_all(together))
-        await_all(together)
-
-
-def arriving(folder: Path, decoders: Workers, verify: Verify = Verify.FULL) -> Arriving:
-    return Arriving(folder / "part", decoders, Stop(), verify)
 
 
 def test_what_has_arrived_is_decoded_before_the_rest_comes(

@@ -12,34 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from dap_pipeline.dap.models import Format
-from dap_pipeline.dap.parquet_pages import pages_are_as_written
+from dap_pipeline.dap.parquet_pages import Pages
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_whole
 from dap_pipeline.errors import CancelledError, DamagedObjectError
 
-ROWS = 3_000
-
-
-def written(folder: Path, **options: Any) -> Path:
-    """Write texts, numbers, lists and nulls, in several row groups."""
-    table = pa.table(
-        {
-            "key": [{"id": number} for number in range(ROWS)],
-            "value": [
-                {"name": f"Name {n % 70}" * 9, "list": [n] * (n % 3), "none": None, "even": n % 2}
-                for n in range(ROWS)
-            ],
-            "long": ["x" * 20_000] + [None] * (ROWS - 1),
-        }
-    )
-    file = folder / "part.parquet"
-    settings = {"write_page_checksum": True, "row_group_size": 1_000, **options}
-    pq.write_table(table, file, **settings)
-    return file
+from .parquet import written
 
 
 def as_written(file: Path) -> bool:
-    return pages_are_as_written(file, pq.read_metadata(file), Stop())
+    return Pages(file).are_as_written(pq.read_metadata(file), Stop())
 
 
 @pytest.mark.parametrize(
@@ -102,4 +84,4 @@ def test_a_stop_ends_the_look_at_the_pages(tmp_path: Path) -> None:
     stop = Stop()
     stop.set()
     with pytest.raises(CancelledError):
-        pages_are_as_written(file, pq.read_metadata(file), stop)
+        Pages(file).are_as_written(pq.read_metadata(file), stop)
