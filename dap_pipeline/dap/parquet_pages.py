@@ -105,6 +105,8 @@ class Pages:
 
     def _is_as_written(self, file: BinaryIO, chunk: pq.ColumnChunkMetaData, stop: Stop) -> bool:
         place = _start(chunk)
+        if place < _FIRST:
+            return False
         end = place + chunk.total_compressed_size
         encodings = chunk.encodings
         values = unpacked = 0

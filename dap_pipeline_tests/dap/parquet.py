@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -45,3 +46,20 @@ def with_gap(folder: Path) -> Path:
 def with_bit(content: bytes, place: int, bit: int = 0) -> bytes:
     """Alter one bit."""
     return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+def told(file: Path, **changes: Any) -> Any:
+    """Give what the footer tells of the first chunk, changed, as if there were no other."""
+    chunk = pq.read_metadata(file).row_group(0).column(0)
+    names = (
+        "data_page_offset",
+        "dictionary_page_offset",
+        "has_dictionary_page",
+        "total_compressed_size",
+        "total_uncompressed_size",
+        "num_values",
+        "encodings",
+    )
+    changed = SimpleNamespace(**{name: getattr(chunk, name) for name in names} | changes)
+    group = SimpleNamespace(column=lambda _: changed)
+    return SimpleNamespace(num_row_groups=1, num_columns=1, row_group=lambda _: group)

@@ -17,7 +17,7 @@ from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_whole
 from dap_pipeline.errors import CancelledError, DamagedObjectError
 
-from .parquet import written
+from .parquet import told, written
 
 
 def as_written(file: Path) -> bool:
@@ -76,6 +76,32 @@ def test_a_page_that_differs_from_its_checksum_is_damage(tmp_path: Path) -> None
     file.write_bytes(content)
     assert not as_written(file)
     with pytest.raises(DamagedObjectError, match="cannot be decoded"):
+        verify_whole(file, Format.PARQUET, Stop())
+
+
+@pytest.mark.parametrize("place", [-1_000, -1, 0, 3])
+@pytest.mark.parametrize("empty", [False, True])
+def test_pages_that_would_lie_before_the_first_are_not_vouched_for(
+    tmp_path: Path, place: int, empty: bool
+) -> None:
+    """A footer with an altered bit may tell of chunks at no place, or of empty ones at none."""
+    file = written(tmp_path)
+    nothing = {"total_compressed_size": 0, "total_uncompressed_size": 0, "num_values": 0}
+    footer = told(file, data_page_offset=place, **nothing if empty else {})
+    assert not Pages(file).are_as_written(footer, Stop())
+
+
+def test_a_footer_that_sends_to_before_the_beginning_is_damage(tmp_path: Path) -> None:
+    file = written(tmp_path, use_dictionary=False)
+    content = bytearray(file.read_bytes())
+    # In the footer a number below zero is an odd one: 2 for 1, and 1 for -1.
+    second = pq.read_metadata(file).row_group(0).column(1).data_page_offset
+    number = bytes([second << 1 & 0x7F | 0x80, second >> 6])
+    place = content.rindex(b"\x26" + number)
+    content[place + 1] ^= 1
+    file.write_bytes(content)
+    assert pq.read_metadata(file).row_group(0).column(1).data_page_offset == -second - 1
+    with pytest.raises(DamagedObjectError):
         verify_whole(file, Format.PARQUET, Stop())
 
 

@@ -21,7 +21,7 @@ from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import verify_parquet, verify_whole
 from dap_pipeline.errors import CancelledError, DamagedObjectError
 
-from .parquet import with_bit, with_gap, written
+from .parquet import told, with_bit, with_gap, written
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -135,6 +135,27 @@ def test_an_altered_bit_before_the_footer_is_judged_as_if_the_file_had_come_at_o
         assert refused_on_arrival(file, altered, ends) == expected, ends
         found += expected
     assert found > 10
+
+
+def test_pages_that_are_right_do_not_make_up_for_a_footer_that_is_not(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    content = file.read_bytes()
+    pages = arrived(file, content, [len(content)])
+    chunk = pq.read_metadata(file).row_group(0).column(0)
+    assert pages.are_as_written(told(file), Stop())
+    assert not pages.are_as_written(told(file, encodings=("RLE",)), Stop())
+    for name in (
+        "data_page_offset",
+        "dictionary_page_offset",
+        "total_compressed_size",
+        "total_uncompressed_size",
+        "num_values",
+    ):
+        for more in (-20, -1, 1, 20):
+            other = told(file, has_dictionary_page=True, **{name: getattr(chunk, name) + more})
+            expected = Pages(file).are_as_written(other, Stop())
+            assert pages.are_as_written(other, Stop()) == expected
+            assert name == "data_page_offset" or not expected, (name, more)
 
 
 def test_an_altered_byte_of_any_page_is_damage(tmp_path: Path) -> None:
