@@ -72,7 +72,8 @@ class Look:
         Raises:
             DamagedObjectError: it is not whole.
         """
-        if self._step is not None:
+        # One that no thread has begun yet would only come before what does all the rest.
+        if self._step is not None and not self._step.cancel():
             self._await(self._step)
         self._await(self._decoders.begin(lambda: self._look(verify)))
 

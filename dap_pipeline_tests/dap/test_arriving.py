@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,33 @@ def test_a_look_that_nobody_waits_for_ends(tmp_path: Path, decoders: Workers) ->
     Watched.gate.set()
     coming.await_step()
     assert Watched.steps == []
+
+
+class Telling(Workers):
+    """Tells how often it was asked for work."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "telling")
+        self.asked = threading.Semaphore(0)
+
+    def submit(self, job: Callable[[], None]) -> None:
+        super().submit(job)
+        self.asked.release()
+
+
+def test_a_step_that_has_not_begun_when_all_is_here_is_left_to_the_end(tmp_path: Path) -> None:
+    decoders, other = Telling(), Workers(1, "other")
+    coming = arriving(tmp_path, decoders)
+    free = threading.Event()
+    with contextlib.closing(decoders), contextlib.closing(other):
+        decoders.begin(lambda: free.wait(60))
+        coming.bring(WHOLE)
+        end = other.begin(lambda: coming.look.finish(Verify.FULL))
+        for _ in range(3):
+            assert decoders.asked.acquire(timeout=60)
+        free.set()
+        end.result(60)
+    assert Watched.steps == [len(WHOLE)]
 
 
 def test_who_asks_for_size_only_gets_no_step(tmp_path: Path, decoders: Workers) -> None:
