@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dap_pipeline.dap import download as download_module
 from dap_pipeline.dap import patience as patience_module
+from dap_pipeline.dap import stages as stages_module
 from dap_pipeline.dap.patience import Patience
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.verify import Unpacking
@@ -190,7 +190,7 @@ def test_the_wait_for_a_connection_does_not_use_up_patience(
         clock.now += 2 * HASTY.total
         return taken(places, stop)
 
-    for module in (patience_module, download_module):
+    for module in (patience_module, stages_module):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(Places, "taken", late)
     loads.object("o", *[Answer(503)] * 3, stored(BODY))

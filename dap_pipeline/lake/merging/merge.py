@@ -96,7 +96,7 @@ def merging(work: Path, options: RewriteOptions) -> Iterator[duckdb.DuckDBPyConn
     with storage_errors(f"write into {work}"):
         make_private(work)
         try:
-            with connect(options) as connection:
+            with connect(options.for_merging()) as connection:
                 yield connection
         except BaseException as error:
             for name in ("merged-*.parquet", "changes.parquet"):

@@ -220,7 +220,7 @@ def test_logs_much_larger_than_the_memory_are_added(tmp_path: Path) -> None:
         f"SELECT id::VARCHAR AS id, {instant} AS timestamp, {url} AS url,"
         " make_timestamptz(0) AS meta_ts FROM range({}, {}) r(id) ORDER BY hash(id)"
     )
-    logs = Logs(tmp_path, LOGS, memory="120MB")
+    logs = Logs(tmp_path, LOGS, memory="200MB")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for number, span in enumerate([(0, 400_000), (300_000, 700_000)]):

@@ -237,7 +237,7 @@ def test_nested_values_arrive_as_they_are(tmp_path: Path) -> None:
 def test_a_table_and_an_increment_larger_than_the_memory_are_merged(tmp_path: Path) -> None:
     body = "repeat(md5(id::VARCHAR) || md5((id + 1)::VARCHAR), 8)"
     source = f"SELECT id, {body} AS name, make_timestamptz(%s) AS meta_ts FROM range(%s, %s) r(id)"
-    table = Table(tmp_path, NAMES, memory="120MB")
+    table = Table(tmp_path, NAMES, memory="200MB")
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for number in range(4):
