@@ -28,8 +28,8 @@ _LONGEST_HEADER = 1 << 24
 _CHUNK = 1 << 20
 # Behind the magic.
 _FIRST = 4
-# So many are kept of a file, in 10 MB: those of one with tiny pages are read when it is all here.
-_MOST_PAGES = 1 << 15
+# So many are kept of a file, in 3 MB: those of one with tiny pages are read when it is all here.
+_MOST_PAGES = 1 << 13
 
 # What parquet.thrift says of a header: the type of each field by its number.
 _BOOLEAN, _I32, _I64, _TEXT, _STRUCT = 1, 5, 6, 8, 12
