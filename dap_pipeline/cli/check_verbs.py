@@ -16,7 +16,7 @@ from dap_pipeline.cli.common import (
 )
 from dap_pipeline.dap.models import TableName, namespace_name
 from dap_pipeline.dap.selection import ALL
-from dap_pipeline.errors import UnknownTableError
+from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake.checking.results import CheckReport, CheckResult, Severity
 from dap_pipeline.lake.checking.run import CheckRules, check_table
 from dap_pipeline.lake.tables import Lake
@@ -31,13 +31,20 @@ from dap_pipeline.lake.tables import Lake
 def check(choices: Globals, namespace: str, tables: str, again: bool, as_json: bool) -> int:
     """Check tables of the lake, as Dagster does after each load, without asking DAP.
 
-    The exit code is 1 when a check failed that is no mere warning.
+    The exit code is 1 when a check failed that is no mere warning, or could not be made.
     """
     settings = choices.settings()
     lake, rules = Lake(settings.lake_dir), CheckRules.from_settings(settings)
-    reports = []
+    reports, unreadable = [], 0
     for name in _names(lake, namespace_name(namespace), tables):
-        report = check_table(lake, name, rules, again=again)
+        try:
+            report = check_table(lake, name, rules, again=again)
+        except LakeError as error:
+            if error.ends_run:
+                raise
+            click.echo(f"Error: {error}", err=True)
+            unreadable += 1
+            continue
         if report is None:
             raise _absent(str(name))
         reports.append(report)
@@ -49,11 +56,11 @@ def check(choices: Globals, namespace: str, tables: str, again: bool, as_json: b
     errors = sum(bool(report.failed(Severity.ERROR)) for report in reports)
     warnings = sum(bool(report.failed(Severity.WARN)) for report in reports)
     choices.say(f"{len(reports)} tables checked: {errors} with errors, {warnings} with warnings.")
-    return 1 if errors else 0
+    return 1 if errors or unreadable else 0
 
 
 def _names(lake: Lake, namespace: str, tables: str) -> list[TableName]:
-    there = [t.name for t in lake.tables() if t.name.namespace == namespace]
+    there = [name for name in lake.names() if name.namespace == namespace]
     texts = [text.strip() for text in tables.split(",") if text.strip()]
     if ALL in texts:
         if not there:

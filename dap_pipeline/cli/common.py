@@ -121,6 +121,11 @@ def selected(client: DapClient, settings: Settings, namespace: str, tables: str)
     )
 
 
+def warn(words: object) -> None:
+    """Write to standard error what must be known, also by who wants quiet."""
+    click.echo(f"Warning: {words}", err=True)
+
+
 def print_json(value: object) -> None:
     """Write a value to standard output as JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

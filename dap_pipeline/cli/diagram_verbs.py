@@ -55,7 +55,7 @@ def _selected(settings: Settings, namespace: str, tables: str) -> list[TableName
     catalogue, lake = load_catalogue(settings.catalogue_dir), Lake(settings.lake_dir)
 
     def known(space: str) -> list[str]:
-        loaded = [t.name.table for t in lake.tables() if t.name.namespace == space]
+        loaded = [name.table for name in lake.names() if name.namespace == space]
         listed = [name.table for name in catalogue.names(space)]
         if not loaded and not listed:
             raise UnknownTableError(f"neither the lake nor the catalogue has tables of {space}")

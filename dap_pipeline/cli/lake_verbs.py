@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
@@ -17,11 +18,13 @@ from dap_pipeline.cli.common import (
     selected,
     table_option,
     timeout_option,
+    warn,
 )
 from dap_pipeline.cli.progress import showing
-from dap_pipeline.cli.summary import loaded_row, show_summary
+from dap_pipeline.cli.summary import failure_row, loaded_row, show_summary
 from dap_pipeline.cli.tabular import print_table
 from dap_pipeline.dap.models import format_instant, namespace_name
+from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.engine import Engine
 from dap_pipeline.lake.freshness import Freshness, FreshnessRules, freshness_of
 from dap_pipeline.lake.records import LoadMode, LoadRecord, PublishedTable
@@ -71,43 +74,53 @@ def load(
             rules = FreshnessRules.from_settings(settings)
             report = build_warehouse(engine.lake, settings.warehouse_file, freshness=rules)
             choices.say(f"{len(report.tables)} tables registered in {report.file}")
+            for left_out in report.left_out:
+                warn(left_out)
     return show_summary(choices, names, result, loaded_row, as_json=as_json)
 
 
 @click.command()
 @json_option("the tables")
 @pass_globals
-def status(choices: Globals, as_json: bool) -> None:
-    """Show what is in the lake and how fresh it is, without asking DAP."""
+def status(choices: Globals, as_json: bool) -> int:
+    """Show what is in the lake and how fresh it is, without asking DAP.
+
+    The exit code is 1 when a table cannot be read.
+    """
     settings = choices.settings()
     lake = Lake(settings.lake_dir)
-    published = lake.tables()
-    rules = FreshnessRules.from_settings(settings)
-    unrecorded = lake.unrecorded_changes([table.name for table in published])
-    notes = [
-        _notes(lake.history(table.name, _RECENT)) + [words] * bool(words)
+    readings, rules = lake.readable_tables(), FreshnessRules.from_settings(settings)
+    published = list(readings.found.values())
+    unrecorded = lake.unrecorded_changes(list(readings.found))
+    rows = [
+        {
+            **_status_row(table, freshness_of(table, rules)),
+            "notes": _notes_of(lake, table) + [words] * bool(words),
+        }
         for table, words in zip(published, unrecorded, strict=True)
     ]
-    rows = [
-        {**_status_row(table, freshness_of(table, rules)), "notes": told}
-        for table, told in zip(published, notes, strict=True)
-    ]
     if as_json:
-        print_json(rows)
-        return
-    if not rows:
+        print_json([*rows, *map(failure_row, readings.failures.values())])
+    elif rows:
+        _print_status(choices, rows)
+    elif not readings.failures:
         choices.say(
             f"The lake {settings.lake_dir} is empty. "
             "Load tables with `dap-pipeline load --namespace canvas --table all`."
         )
-        return
+    for error in readings.failures.values():
+        click.echo(f"Error: {error}", err=True)
+    return 1 if readings.failures else 0
+
+
+def _print_status(choices: Globals, rows: Sequence[dict[str, Any]]) -> None:
     print_table(
         ["table", "rows", "bytes", "as of", "age", "schema", "last load", "checked", ""],
         [
             [
                 f"{row['namespace']}.{row['table']}",
                 f"{row['rows']:,}",
-                bytes_text(table.bytes),
+                bytes_text(row["bytes"]),
                 str(row["as_of"]),
                 str(row["age"]),
                 str(row["schema_version"]),
@@ -115,12 +128,12 @@ def status(choices: Globals, as_json: bool) -> None:
                 str(row["checked"]),
                 "stale" if row["stale"] else "",
             ]
-            for row, table in zip(rows, published, strict=True)
+            for row in rows
         ],
     )
-    for table, told in zip(published, notes, strict=True):
-        for note in told:
-            choices.say(f"{table.name}: {note}")
+    for row in rows:
+        for note in row["notes"]:
+            choices.say(f"{row['namespace']}.{row['table']}: {note}")
     stale = sum(bool(row["stale"]) for row in rows)
     choices.say(f"{len(rows)} tables, {stale} stale.")
 
@@ -147,6 +160,13 @@ def _status_row(table: PublishedTable, fresh: Freshness) -> dict[str, object]:
     }
 
 
+def _notes_of(lake: Lake, table: PublishedTable) -> list[str]:
+    try:
+        return _notes(lake.history(table.name, _RECENT))
+    except LakeError as error:
+        return [error.what]
+
+
 def _notes(loads: Sequence[LoadRecord]) -> list[str]:
     """Tell what is worth knowing of the last loads: new columns, why a snapshot, what is lost."""
     changed = next((load.schema_changes for load in loads if load.schema_changes), ())
@@ -165,12 +185,18 @@ def _age(age: timedelta) -> str:
 
 @click.command()
 @pass_globals
-def register(choices: Globals) -> None:
-    """Build the warehouse's DuckDB file anew from what is in the lake."""
+def register(choices: Globals) -> int:
+    """Build the warehouse's DuckDB file anew from what is in the lake.
+
+    The exit code is 1 when something of it cannot be read, and is left out.
+    """
     settings = choices.settings()
     lake, rules = Lake(settings.lake_dir), FreshnessRules.from_settings(settings)
     report = build_warehouse(lake, settings.warehouse_file, freshness=rules, anew=True)
+    for left_out in report.left_out:
+        click.echo(f"Error: {left_out}", err=True)
     click.echo(f"{len(report.tables)} tables registered in {report.file}")
+    return 1 if report.left_out else 0
 
 
 @click.command("refresh-catalogue")

@@ -13,6 +13,7 @@ from dap_pipeline.cli.common import (
     namespace_option,
     pass_globals,
     print_json,
+    warn,
 )
 from dap_pipeline.cli.tabular import print_table, text_of
 from dap_pipeline.dap.models import TableName, format_instant, namespace_name, parse_instant
@@ -156,7 +157,9 @@ def restore(choices: Globals, namespace: str, table: str, version: int) -> None:
         )
     with Staging(settings.staging_dir).locked(name, Stop()):
         restored = lake.restore(name, version)
-    build_warehouse(lake, settings.warehouse_file, freshness=rules)
+    report = build_warehouse(lake, settings.warehouse_file, freshness=rules)
+    for left_out in report.left_out:
+        warn(left_out)
     click.echo(
         f"{name} is as in version {version} again, as of {format_instant(restored.load.at)}: "
         f"{restored.rows:,} rows, now version {restored.load.version}"

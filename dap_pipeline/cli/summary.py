@@ -18,6 +18,12 @@ T = TypeVar("T")
 Row = Mapping[str, str | int | None]
 
 
+def failure_row(error: DapPipelineError) -> Row:
+    """Describe the failure of a table."""
+    place = {"namespace": error.place.namespace, "table": error.place.table}
+    return {**place, "error": type(error).__name__, "message": str(error)}
+
+
 def show_summary(
     choices: Globals,
     names: Sequence[TableName],

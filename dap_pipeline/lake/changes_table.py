@@ -34,6 +34,7 @@ from dap_pipeline.lake.folders import make_files_private, storage_errors
 from dap_pipeline.lake.merging.merge import BaseFile, changes_shape
 from dap_pipeline.lake.merging.write import private_file
 from dap_pipeline.lake.moving import Moved, stem_of
+from dap_pipeline.lake.opening import first_line
 from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, create, open_table, replace
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
@@ -100,9 +101,9 @@ def changes_in(paths: Sequence[Path], shape: TableShape) -> str:
     """
     try:
         there = pq.read_schema(paths[0])
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(paths[0].parent, error) from error
-    key = there.names[: there.names.index(META_TS.name) - 1]
+        key = there.names[: there.names.index(META_TS.name) - 1]
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise changes_unreadable(paths[0].parent, error) from error
     names = {c.name: identifier(c.name) for c in shape.columns if c.name in there.names}
     # Where a column of the key is called ``change``, ours has another name.
     names[shape.columns[len(shape.key)].name] = identifier(there.names[len(key)])
@@ -167,7 +168,7 @@ def waiting(folder: Path, loads: Iterable[LoadRecord]) -> frozenset[str]:
     try:
         pending = _pending(open_table(aside), aside, loads)
     except DeltaError as error:
-        raise _unreadable(aside, error) from error
+        raise changes_unreadable(aside, error) from error
     return frozenset(load.changes_file for load in pending if load.changes_file)
 
 
@@ -186,7 +187,7 @@ def unsettled(folder: Path, loads: Iterable[LoadRecord], keep: timedelta) -> boo
             return True
         return delta is not None and any(_too_old(_files(aside, delta), keep))
     except DeltaError as error:
-        raise _unreadable(aside, error) from error
+        raise changes_unreadable(aside, error) from error
 
 
 def settle(
@@ -223,7 +224,7 @@ def settle(
             if pending or any(_too_old(known, keep)):
                 _Settling(aside, delta, columns_of(table.shape), keep, options).commit(pending)
         except DeltaError as error:
-            raise _unreadable(aside, error) from error
+            raise changes_unreadable(aside, error) from error
 
 
 def files(folder: Path) -> tuple[str, ...]:
@@ -233,18 +234,17 @@ def files(folder: Path) -> tuple[str, ...]:
         LakeError: the table of changes cannot be read.
     """
     aside = folder / CHANGES_FOLDER
-    if not (aside / LOG_FOLDER).is_dir():
-        return ()
     try:
         delta = open_table(aside)
         return () if delta is None else tuple(str(file.path) for file in _files(aside, delta))
-    except DeltaError as error:
-        raise _unreadable(aside, error) from error
+    except (DeltaError, OSError) as error:
+        raise changes_unreadable(aside, error) from error
 
 
-def _unreadable(aside: Path, error: Exception) -> LakeError:
+def changes_unreadable(aside: Path, error: Exception) -> LakeError:
+    """Say that a table of changes cannot be used, and that the table itself can."""
     return LakeError(
-        f"the changes in {aside} cannot be read or recorded: {error}",
+        f"the changes in {aside} cannot be read or recorded: {first_line(error)}",
         advice="If that lasts, move this folder away: the table itself is whole, and changes are"
         " recorded anew from then on.",
     )

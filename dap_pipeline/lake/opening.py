@@ -26,6 +26,10 @@ from dap_pipeline.lake.records import PublishedTable
 CHECKED_FILE = "_checked"
 """In the folder of a table: when DAP had nothing newer."""
 
+_IF_IT_LASTS = (
+    "If that lasts, bring this folder back from a backup, or move it away and load the table anew."
+)
+
 _COMMIT = re.compile(r"[0-9]{20}\.json")
 
 _Commit = tuple[str, int, int]
@@ -72,8 +76,13 @@ class Opener:
 
 def unreadable(folder: Path, name: TableName, error: Exception) -> LakeError:
     """Say that a folder is not a table of the lake."""
-    what = f"{folder} cannot be read as a table of this lake: {error}"
-    return LakeError(what).at(name.namespace, name.table)
+    what = f"{folder} cannot be read as a table of this lake: {first_line(error)}"
+    return LakeError(what, advice=_IF_IT_LASTS).at(name.namespace, name.table)
+
+
+def first_line(error: Exception) -> str:
+    """Give the words of a failure without the trace that delta-rs puts below them."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _newest_commit(folder: Path) -> _Commit | None:

@@ -14,10 +14,10 @@ without a lock until they are vacuumed.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -43,6 +43,7 @@ from dap_pipeline.lake.past import (
     version_as_of,
 )
 from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, publish, publish_again
+from dap_pipeline.lake.readings import Readings, names_in, read_each
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
@@ -68,18 +69,29 @@ class Lake:
         Raises:
             LakeError: what lies there cannot be read as a table of this lake.
         """
-        return self._opener.table(name, self.folder(name), version)
+        try:
+            return self._opener.table(name, self.folder(name), version)
+        except OSError as error:
+            raise unreadable(self.folder(name), name, error) from error
+
+    def names(self) -> list[TableName]:
+        """Name the tables that are there, whether or not they can be read."""
+        return names_in(self.root)
 
     def tables(self) -> list[PublishedTable]:
-        """List the published tables in the order of their names."""
-        names = []
-        for log in self.root.glob(f"*/*/{LOG_FOLDER}"):
-            # A folder that someone else put here may have any name.
-            with contextlib.suppress(UnknownTableError):
-                names.append(TableName(log.parent.parent.name, log.parent.name))
-        # delta-rs waits for the disk without holding other threads up.
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            return [table for table in pool.map(self.table, sorted(names)) if table is not None]
+        """List the published tables in the order of their names.
+
+        Raises:
+            LakeError: one of them cannot be read.
+        """
+        readings = self.readable_tables()
+        for error in readings.failures.values():
+            raise error
+        return list(readings.found.values())
+
+    def readable_tables(self) -> Readings[PublishedTable]:
+        """Read the published tables, and tell why some cannot be read."""
+        return read_each(self.names(), self.table)
 
     def inventory(self, name: TableName) -> list[str]:
         """Name the files of a table's versions and commits, as they lie there now."""
@@ -88,8 +100,20 @@ class Lake:
         return sorted([*here, *os.listdir(folder / LOG_FOLDER)])  # noqa: PTH208
 
     def history(self, name: TableName, most: int | None = None) -> list[LoadRecord]:
-        """List the loads of a table, the newest first, as far back as its log goes."""
-        return list(islice(load_records(self.folder(name)), most))
+        """List the loads of a table, the newest first, as far back as its log goes.
+
+        Raises:
+            LakeError: its log cannot be read.
+        """
+        with self._reading(name):
+            return list(islice(load_records(self.folder(name)), most))
+
+    @contextmanager
+    def _reading(self, name: TableName) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            raise unreadable(self.folder(name), name, error) from error
 
     def publish(
         self,
@@ -178,8 +202,10 @@ class Lake:
             return list(pool.map(self._unrecorded, names))
 
     def _unrecorded(self, name: TableName) -> str:
+        folder = self.folder(name)
         try:
-            waiting = changes_table.waiting(self.folder(name), load_records(self.folder(name)))
+            with self._reading(name):
+                waiting = changes_table.waiting(folder, load_records(folder))
         except LakeError as error:
             return error.what
         if not waiting:
@@ -247,13 +273,16 @@ class Lake:
         """Read the loads of a table, and the files of each version that can be read.
 
         These are all loads whose versions can be read, and the last ``least`` at least.
-        """
-        return past_of(self.folder(table.name), table, least)
 
-    def all_changes(self, names: Sequence[TableName]) -> list[tuple[str, ...]]:
+        Raises:
+            LakeError: its log cannot be read.
+        """
+        with self._reading(table.name):
+            return past_of(self.folder(table.name), table, least)
+
+    def all_changes(self, names: Sequence[TableName]) -> Readings[tuple[str, ...]]:
         """List the files of changes of many tables; see ``changes``."""
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            return list(pool.map(self.changes, names))
+        return read_each(names, self.changes)
 
     def changes(self, name: TableName) -> tuple[str, ...]:
         """List the files of the table's changes, the newest first.

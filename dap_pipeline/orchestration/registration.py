@@ -5,7 +5,8 @@ One build of the warehouse file registers every table, so all registrations are 
 
 # Dagster compares the annotation of `context` with its classes, so annotations are not postponed.
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -22,6 +23,9 @@ from dap_pipeline.orchestration.namespaces import namespace_results, namespace_s
 from dap_pipeline.orchestration.naming import DUCKDB, table_key, view_key
 from dap_pipeline.orchestration.resources import WarehouseResource
 from dap_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from dap_pipeline.warehouse import LeftOut
 
 _loaded = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
 
@@ -59,6 +63,8 @@ def build_registration(catalogue: Catalogue, settings: Settings) -> dg.AssetsDef
             f"{report.file} registers {len(report.tables)} tables, "
             f"built in {report.seconds:.1f} seconds."
         )
+        for left_out in report.left_out:
+            context.log.warning(str(left_out))
         for registered in report.tables:
             key = view_key(registered.name)
             if key in context.selected_asset_keys:
@@ -68,8 +74,30 @@ def build_registration(catalogue: Catalogue, settings: Settings) -> dg.AssetsDef
                     data_version=data_version(registered.table),
                 )
         yield from namespace_results(context, report.tables, settings)
+        _fail_for_what_was_asked(context, report.left_out)
 
     return register_in_duckdb
+
+
+def _fail_for_what_was_asked(
+    context: dg.AssetExecutionContext, left_out: Sequence["LeftOut"]
+) -> None:
+    """Fail at the end, when the others are registered, since a table of the run cannot be read.
+
+    Raises:
+        dagster.Failure: with the words of the first, and the number of all.
+    """
+    failed = [
+        each
+        for each in left_out
+        if not each.only_changes and view_key(each.name) in context.selected_asset_keys
+    ]
+    if failed:
+        more = f" {len(failed) - 1} more are in the log." if failed[1:] else ""
+        failure = as_failure(failed[0].error)
+        raise dg.Failure(
+            f"{failed[0]}{more}", metadata=failure.metadata, allow_retries=failure.allow_retries
+        )
 
 
 def build_registration_sensor() -> dg.AutomationConditionSensorDefinition:

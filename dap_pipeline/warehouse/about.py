@@ -12,10 +12,10 @@ import duckdb
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.columns import Section
 from dap_pipeline.lake.freshness import FreshnessRules, freshness_of
+from dap_pipeline.lake.past import Past
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.references import targets_of
 from dap_pipeline.lake.sql import identifier, literal
-from dap_pipeline.lake.tables import Lake
 
 SCHEMA = "dap"
 LEAST_LOADS = 60
@@ -105,14 +105,13 @@ CREATE MACRO {SCHEMA}.files_as_of(of_namespace, of_table, instant) AS (
 
 def create_about(
     connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    tables: Sequence[PublishedTable],
+    pasts: Sequence[tuple[PublishedTable, Past]],
     freshness: FreshnessRules,
 ) -> None:
     """Create and fill the tables of the schema, and the macro that leads into the past."""
+    tables = [table for table, _ in pasts]
     rows = _table_rows(tables, freshness)
     _fill(connection, "tables", "The published tables.", _TABLES, rows)
-    pasts = [(table, lake.past(table, LEAST_LOADS)) for table in tables]
     loads = [
         (*_place(table.name), *_load_row(load), past.undone.get(load.version))
         for table, past in pasts

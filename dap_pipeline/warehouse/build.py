@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from dap_pipeline.lake.tables import Lake
 from dap_pipeline.warehouse.about import SCHEMA, create_about, tell_freshness_anew
 from dap_pipeline.warehouse.built import copy_of_same, mark_of, remember
 from dap_pipeline.warehouse.changes import create_changes, schema_of
+from dap_pipeline.warehouse.reading import Glance, LeftOut, ReadTable, glance_at, read_lake
 from dap_pipeline.warehouse.views import create_view
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class WarehouseReport:
     tables: tuple[RegisteredTable, ...]
     seconds: float
     file: Path
+    left_out: tuple[LeftOut, ...] = ()
+    """What the file does not have, since it cannot be read."""
 
 
 def build_warehouse(
@@ -78,6 +81,8 @@ def build_warehouse(
 ) -> WarehouseReport:
     """Write a new DuckDB file over every published table and put it in place of the old one.
 
+    A table that cannot be read is left out, and so are changes that cannot; the report says why.
+
     Builds of the same file go one after the other, each over the lake as it is when its turn
     comes, so the last one to end is also the newest. A failed build leaves the old file.
 
@@ -89,46 +94,38 @@ def build_warehouse(
         anew: build it even if a copy of the old file would do, with how fresh the tables are.
 
     Raises:
+        LakeError: there are tables, and none can be read.
         StorageError: the disk is full, or the folder may not be written.
         WarehouseError: DuckDB cannot build the file, or another build does not end.
     """
     began = time.monotonic()
     file = file.absolute()
     with _failures_named(file), _turn(file, lock_seconds):
-        content = _content(lake, freshness)
+        glance = glance_at(lake)
+        mark = mark_of(lake, glance)
         with _workshop(file) as folder:
             built = folder / file.name
-            if anew or not _refreshed(built, file, content):
-                _write(built, content)
-            _put_in_place(built, file, content.mark)
-    registered = tuple(RegisteredTable(table) for table in content.tables)
-    return WarehouseReport(registered, time.monotonic() - began, file)
+            left_out: tuple[LeftOut, ...] = ()
+            if not anew and _refreshed(built, file, glance, mark, freshness):
+                tables = tuple(glance.tables.found.values())
+            else:
+                read, left_out = read_lake(lake, glance)
+                _write(built, read, left_out, freshness)
+                tables = tuple(each.table for each in read)
+            _put_in_place(built, file)
+            remember(file, None if left_out else mark)
+    registered = tuple(RegisteredTable(table) for table in tables)
+    return WarehouseReport(registered, time.monotonic() - began, file, left_out)
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What the file is about."""
-
-    lake: Lake
-    tables: list[PublishedTable]
-    changes: list[tuple[str, ...]]
-    freshness: FreshnessRules
-    mark: str
-    """Names all of it but how fresh the tables are."""
-
-
-def _content(lake: Lake, freshness: FreshnessRules) -> _Content:
-    tables = lake.tables()
-    changes = lake.all_changes([table.name for table in tables])
-    return _Content(lake, tables, changes, freshness, mark_of(lake, tables, changes))
-
-
-def _refreshed(built: Path, file: Path, content: _Content) -> bool:
+def _refreshed(
+    built: Path, file: Path, glance: Glance, mark: str | None, freshness: FreshnessRules
+) -> bool:
     """Make a copy of the old file that tells how fresh the tables are; tell whether it will do."""
-    if copy_of_same(file, content.mark, built):
+    if copy_of_same(file, mark, built):
         try:
             with _writing(built) as connection:
-                tell_freshness_anew(connection, content.tables, content.freshness)
+                tell_freshness_anew(connection, list(glance.tables.found.values()), freshness)
         except duckdb.Error as error:
             _LOG.warning("%s is built anew, since a copy of it will not do: %s", file, error)
         else:
@@ -138,16 +135,21 @@ def _refreshed(built: Path, file: Path, content: _Content) -> bool:
     return False
 
 
-def _write(built: Path, content: _Content) -> None:
-    tables = content.tables
+def _write(
+    built: Path,
+    tables: Sequence[ReadTable],
+    left_out: Sequence[LeftOut],
+    freshness: FreshnessRules,
+) -> None:
     with _writing(built) as connection:
-        namespaces = {table.name.namespace for table in tables}
+        namespaces = {each.table.name.namespace for each in tables}
         for schema in sorted({SCHEMA, *namespaces, *map(schema_of, namespaces)}):
             connection.execute(f"CREATE SCHEMA {identifier(schema)}")
-        for table in tables:
-            create_view(connection, table)
-        create_changes(connection, list(zip(tables, content.changes, strict=True)))
-        create_about(connection, content.lake, tables, content.freshness)
+        for each in tables:
+            create_view(connection, each.table, each.stored)
+        changes = [each.changes for each in tables if each.changes is not None]
+        create_changes(connection, changes, [each.name for each in left_out])
+        create_about(connection, [(each.table, each.past) for each in tables], freshness)
 
 
 @contextmanager
@@ -171,10 +173,9 @@ def _writing(built: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _put_in_place(built: Path, file: Path, mark: str) -> None:
+def _put_in_place(built: Path, file: Path) -> None:
     built.chmod(0o600)
     built.replace(file)
-    remember(file, mark)
     # Left by someone who had the old file open for writing; it would not match the new file.
     file.with_name(f"{file.name}.wal").unlink(missing_ok=True)
 

@@ -11,45 +11,51 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
-from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.tables import Lake
+from dap_pipeline.warehouse.reading import Glance
 from dap_pipeline.warehouse.views import outline_of
 
 _SUFFIX = "built"
 
 
-def mark_of(lake: Lake, tables: Sequence[PublishedTable], changes: Sequence[Sequence[str]]) -> str:
+def mark_of(lake: Lake, glance: Glance) -> str | None:
     """Name all that a file over these tables tells, but for how fresh they are.
 
-    Args:
-        lake: where the tables are.
-        tables: the published tables.
-        changes: the files of each one's changes.
+    None where something cannot be read: it may be readable by now.
     """
+    if not glance.is_whole:
+        return None
     digest = hashlib.sha256()
     # After an update of the project, the same lake is told in other words.
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
-    for table, files in zip(tables, changes, strict=True):
-        known = outline_of(table), table.load, tuple(files), lake.inventory(table.name)
-        digest.update(repr(known).encode())
+    try:
+        for name, table in glance.tables.found.items():
+            known = outline_of(table), table.load, glance.changes.found[name], lake.inventory(name)
+            digest.update(repr(known).encode())
+    except OSError:
+        return None
     return digest.hexdigest()
 
 
-def remember(file: Path, mark: str) -> None:
-    """Note what the file was built from."""
+def remember(file: Path, mark: str | None) -> None:
+    """Note what the file was built from; None where that is not all that is there."""
     beside = _beside(file)
+    if mark is None:
+        beside.unlink(missing_ok=True)
+        return
     draft = beside.with_name(f"{beside.name}-draft")
     draft.touch(mode=0o600)
     draft.write_text(json.dumps({"mark": mark, "file": _identity(file)}), "utf-8")
     draft.replace(beside)
 
 
-def copy_of_same(file: Path, mark: str, target: Path) -> bool:
+def copy_of_same(file: Path, mark: str | None, target: Path) -> bool:
     """Copy the file if it was built from the very same; tell whether it was."""
+    if mark is None:
+        return False
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         noted = json.loads(_beside(file).read_text("utf-8"))
         if noted["mark"] == mark and noted["file"] == _identity(file):

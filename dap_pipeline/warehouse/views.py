@@ -22,10 +22,11 @@ def view_name(table: PublishedTable) -> str:
     return f"{identifier(table.name.namespace)}.{identifier(table.name.table)}"
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> None:
-    """Create the table's view over its current files, with comments."""
-    statements = [_view(table, stored_types(connection, table)), *comments_of(table)]
-    connection.execute(";\n".join(statements))
+def create_view(
+    connection: duckdb.DuckDBPyConnection, table: PublishedTable, stored: Mapping[str, str]
+) -> None:
+    """Create the table's view over its current files, with comments; see ``stored_types``."""
+    connection.execute(";\n".join([_view(table, stored), *comments_of(table)]))
 
 
 def outline_of(table: PublishedTable) -> str:

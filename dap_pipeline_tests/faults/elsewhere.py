@@ -87,6 +87,26 @@ ELSEWHERE = (
     ),
     Proof(
         CRASHES,
+        "a table of the lake cannot be read: its log or a file is gone or nonsense",
+        "All others are registered in the warehouse. This one is left out, and `register`, `load`, "
+        "`status` and Dagster say where it lies and what to do.",
+        (
+            "dap_pipeline_tests/warehouse/test_reading.py"
+            "::test_a_table_that_cannot_be_read_is_left_out_and_told",
+        ),
+    ),
+    Proof(
+        CRASHES,
+        "the changes of a table cannot be read",
+        "The table and all others are registered. Its view of changes is left out rather than "
+        "shown empty, which `register`, `load` and Dagster say.",
+        (
+            "dap_pipeline_tests/warehouse/test_reading.py"
+            "::test_changes_that_cannot_be_read_are_left_out_and_not_shown_as_none",
+        ),
+    ),
+    Proof(
+        CRASHES,
         "the machine was started anew and counts its seconds from nought",
         "Forgets the calls and rests that seem to lie in the future.",
         (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,6 +83,55 @@ def test_a_warehouse_that_cannot_be_built_is_told_in_one_sentence(
     assert not result.success
     [entry] = failures_of(instance, result.run_id).values()
     assert words_of(entry).startswith(f"the warehouse {settings.warehouse_file} cannot be written")
+
+
+def harm(folder: Path) -> None:
+    for commit in (folder / "_delta_log").glob("*.json"):
+        commit.write_text("nonsense")
+
+
+def warnings_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    entries = instance.all_logs(run_id)
+    return [entry.user_message for entry in entries if entry.level == logging.WARNING]
+
+
+def test_a_table_that_cannot_be_read_fails_after_the_others_are_registered(
+    definitions: dg.Definitions, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    materialize(definitions, [USERS, WEB_LOGS], instance)
+    harm(settings.lake_dir / "canvas_logs" / "web_logs")
+    result = materialize(definitions, VIEWS, instance)
+    assert not result.success
+    assert keys_made(result) == {VIEW_OF_USERS}
+    [entry] = failures_of(instance, result.run_id).values()
+    assert words_of(entry).startswith("canvas_logs.web_logs is not in the warehouse: ")
+    assert "move it away and load the table anew." in words_of(entry)
+    with duckdb.connect(str(settings.warehouse_file), read_only=True) as reader:
+        assert reader.execute("FROM canvas.users LIMIT 10").fetchall()
+
+
+def test_a_table_that_cannot_be_read_fails_no_run_that_is_not_about_it(
+    definitions: dg.Definitions, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    materialize(definitions, [USERS, WEB_LOGS], instance)
+    harm(settings.lake_dir / "canvas_logs" / "web_logs")
+    result = materialize(definitions, [VIEW_OF_USERS], instance)
+    assert result.success
+    [told] = warnings_of(instance, result.run_id)
+    assert told.startswith("canvas_logs.web_logs is not in the warehouse: ")
+
+
+def test_changes_that_cannot_be_read_are_told_and_fail_nothing(
+    definitions: dg.Definitions, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    materialize(definitions, [USERS], instance)
+    log = settings.lake_dir / "canvas" / "users" / "_changes" / "_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("nonsense")
+    result = materialize(definitions, VIEWS, instance)
+    assert keys_made(result) == {VIEW_OF_USERS}
+    [told] = warnings_of(instance, result.run_id)
+    assert told.startswith("canvas.users is in the warehouse without its changes: ")
 
 
 class Automation:

@@ -18,7 +18,7 @@ from dap_pipeline.dap.catalogue import load_catalogue
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import StorageError, WarehouseError
 from dap_pipeline.lake.tables import Lake
-from dap_pipeline.warehouse import build_warehouse
+from dap_pipeline.warehouse import build, build_warehouse
 
 from .small_lake import AT, COURSES, TEXT, courses_schema, publish, query, schema
 
@@ -116,13 +116,19 @@ def test_the_file_opens_in_older_duckdb(lake: Lake, file: Path) -> None:
     assert tags["storage_version"].startswith("v1.4.0")
 
 
-def test_a_failed_build_leaves_the_old_file(lake: Lake, file: Path) -> None:
-    published = publish(lake, COURSES, courses_schema(), [ALGEBRA])
+def test_a_failed_build_leaves_the_old_file(
+    lake: Lake, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(lake, COURSES, courses_schema(), [ALGEBRA])
     build_warehouse(lake, file)
     before = file.read_bytes()
-    Path(published.files[0]).unlink()
-    with pytest.raises(WarehouseError, match=r"cannot be built: .*No files found"):
-        build_warehouse(lake, file)
+
+    def fails(*_: object) -> None:
+        raise duckdb.InternalException("INTERNAL Error: no more\nand a trace")
+
+    monkeypatch.setattr(build, "create_changes", fails)
+    with pytest.raises(WarehouseError, match=r"cannot be built: INTERNAL Error: no more\. "):
+        build_warehouse(lake, file, anew=True)
     assert file.read_bytes() == before
 
 

@@ -7,13 +7,14 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.freshness import FreshnessRules
 from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.tables import Lake
@@ -24,6 +25,7 @@ from .small_lake import COURSES, courses_schema, publish, query
 
 ALGEBRA = {"id": "1", "name": "'Algebra'", "meta_ts": "TIMESTAMPTZ '2026-11-23 10:00:00Z'"}
 BIOLOGY = {"id": "2", "name": "'Biology'", "meta_ts": "TIMESTAMPTZ '2026-11-23 11:00:00Z'"}
+OTHERS = TableName("canvas", "others")
 HOUR = timedelta(hours=1)
 
 
@@ -44,9 +46,11 @@ def views(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Lists the views that are created."""
     created: list[str] = []
 
-    def counting(connection: duckdb.DuckDBPyConnection, table: PublishedTable) -> None:
+    def counting(
+        connection: duckdb.DuckDBPyConnection, table: PublishedTable, stored: Mapping[str, str]
+    ) -> None:
         created.append(str(table.name))
-        create_view(connection, table)
+        create_view(connection, table, stored)
 
     monkeypatch.setattr(build, "create_view", counting)
     return created
@@ -83,6 +87,22 @@ def test_who_has_the_file_open_does_not_see_the_copy(lake: Lake, file: Path) -> 
         lake.confirm(table, table.watermark + HOUR)
         build_warehouse(lake, file)
         assert reader.execute("SELECT as_of FROM dap.tables").fetchall() == [(table.watermark,)]
+
+
+def test_what_could_not_be_read_is_looked_for_again(
+    lake: Lake, file: Path, views: list[str]
+) -> None:
+    (published,) = lake.tables()
+    publish(lake, OTHERS, courses_schema(), [BIOLOGY])
+    parquet = Path(published.files[0])
+    parquet.rename(parquet.with_suffix(".away"))
+    for _ in range(2):
+        report = build_warehouse(lake, file)
+        assert [str(each.name) for each in report.left_out] == ["canvas.courses"]
+    assert views == ["canvas.others", "canvas.others"]
+    parquet.with_suffix(".away").rename(parquet)
+    report = build_warehouse(lake, file)
+    assert (report.left_out, len(report.tables)) == ((), 2)
 
 
 def _load(lake: Lake, file: Path) -> None:
