@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 from dap_pipeline.sandbox.config import SandboxConfig
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 
 from .sandbox import small_school
 from .sandbox.caller import Caller
@@ -61,7 +61,7 @@ def _state_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
     config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, rows_per_part=25)
-    with running_sandbox(config, build=small_school.build) as running:
+    with small_school.running(config) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.interceptors import Interceptor
 from dap_pipeline.sandbox.job_book import Job
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline_tests.sandbox import small_school
 
 from .running import Shell, clean_environment, shell_for
@@ -40,9 +40,7 @@ def shell(sandbox: RunningSandbox, tmp_path: Path) -> Shell:
 @pytest.fixture
 def failing(tmp_path: Path) -> Iterator[RunningSandbox]:
     config = SandboxConfig(tmp_path / "failing", rate_limits=False, rows_per_part=25)
-    with running_sandbox(
-        config, build=small_school.build, interceptors=[FailingTable("users")]
-    ) as running:
+    with small_school.running(config, interceptors=[FailingTable("users")]) as running:
         yield running
 
 
@@ -222,7 +220,7 @@ def test_an_output_that_cannot_be_written_is_told(shell: Shell) -> None:
 
 def test_ctrl_c_ends_it_with_130_and_keeps_what_has_arrived(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path / "slow", rate_limits=False, job_seconds=600)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         shell = shell_for(sandbox, tmp_path / "work")
         process = shell.start("-v", "snapshot", "--namespace", "canvas", "--table", "users")
         assert process.stderr is not None

@@ -12,7 +12,7 @@ from dap_pipeline.lake.records import NOTHING_NEWER
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.sandbox.store import Store, naive
 from dap_pipeline_tests.sandbox import small_school
 from dap_pipeline_tests.sandbox.small_school import USERS
@@ -86,7 +86,7 @@ def test_a_second_load_downloads_nothing_and_says_so(sandbox: RunningSandbox, sh
 
 def test_what_changed_since_is_loaded_as_a_new_version(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path / "school", rate_limits=False)
-    with running_sandbox(config, build=small_school.build, advance=one_more_user) as sandbox:
+    with small_school.running(config, advance=one_more_user) as sandbox:
         shell = shell_for(sandbox, tmp_path / "work")
         load_all(shell)
         # Beyond the 24 hours for which DAP answers the same job.

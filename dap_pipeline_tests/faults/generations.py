@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.faults import Faults
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.sandbox.store import Store, naive
 from dap_pipeline_tests.sandbox import small_school
 from dap_pipeline_tests.sandbox.caller import Caller
@@ -80,8 +80,6 @@ def running_generations(folder: Path, ballast: int = 0) -> Iterator[Generations]
             cursor.executemany("UPDATE canvas.users SET name = ? WHERE id = ?", names)
 
     config = SandboxConfig(folder, rate_limits=False, rows_per_part=25, job_polls=0)
-    with running_sandbox(
-        config, build=small_school.build, advance=next_generation, interceptors=(faults,)
-    ) as sandbox:
+    with small_school.running(config, advance=next_generation, interceptors=(faults,)) as sandbox:
         found.append(Generations(sandbox, faults, ballast))
         yield found[0]

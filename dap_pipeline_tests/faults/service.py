@@ -18,7 +18,7 @@ from dap_pipeline.sandbox.faults import Fault, Faults, JobFault
 from dap_pipeline.sandbox.faults_links import OtherHost, other_host
 from dap_pipeline.sandbox.interceptors import Call, Interceptor, Proceed
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.sandbox.store import Store
 from dap_pipeline_tests.sandbox import small_school
 
@@ -111,9 +111,8 @@ def running_school(folder: Path) -> Iterator[School]:
     faults, canaries = Faults(), Canaries()
     wanted = SandboxConfig(folder, rate_limits=False, rows_per_part=25, job_polls=0)
     with (
-        running_sandbox(
+        small_school.running(
             wanted,
-            build=small_school.build,
             advance=_stand_still,
             interceptors=(faults, canaries),
         ) as sandbox,

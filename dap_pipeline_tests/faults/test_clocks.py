@@ -15,7 +15,6 @@ from dap_pipeline.lake.records import Outcome
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.faults import Faults
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import running_sandbox
 from dap_pipeline.settings import load_settings
 from dap_pipeline_tests.sandbox import small_school
 from dap_pipeline_tests.sandbox.caller import Caller
@@ -87,7 +86,7 @@ def test_a_job_about_to_expire_is_not_begun_on(
     behind = _DAY - 4
     (folder / "clock.json").write_text(json.dumps({"offset_seconds": -behind}))
     config = SandboxConfig(folder, rate_limits=False, rows_per_part=25, job_polls=0)
-    with running_sandbox(config, build=small_school.build, interceptors=(faults,)) as sandbox:
+    with small_school.running(config, interceptors=(faults,)) as sandbox:
         old = Caller(sandbox).ended_job("users", format="parquet")["id"]
         sandbox.service.clock.advance(timedelta(seconds=behind))
         for name, value in {

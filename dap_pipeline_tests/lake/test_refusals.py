@@ -28,7 +28,6 @@ from dap_pipeline.sandbox.faults_answers import HTML, made, reply
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.limits import Endpoint
 from dap_pipeline.sandbox.selections import OldRanges
-from dap_pipeline.sandbox.serve import running_sandbox
 from dap_pipeline_tests.sandbox import small_school
 
 from .following import USERS, Follower, settings_for
@@ -76,7 +75,7 @@ def following(tmp_path: Path) -> Following:
         faults = Faults()
         config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, job_polls=0, **chosen)
         with (
-            running_sandbox(config, build=small_school.build, interceptors=[faults]) as sandbox,
+            small_school.running(config, interceptors=[faults]) as sandbox,
             Engine.open(settings_for(sandbox, tmp_path)) as engine,
         ):
             yield Refused(sandbox, engine, faults)

@@ -20,7 +20,7 @@ from dap_pipeline.sandbox import errors
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.interceptors import Call, Interceptor, Proceed
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 from dap_pipeline.settings import Settings, load_settings
 from dap_pipeline_tests.sandbox import small_school
 
@@ -49,7 +49,7 @@ def small_sandbox(
     folder: Path, *interceptors: Interceptor, job_seconds: float = 0.0
 ) -> Iterator[RunningSandbox]:
     config = SandboxConfig(folder, rate_limits=False, job_polls=0, job_seconds=job_seconds)
-    with running_sandbox(config, build=small_school.build, interceptors=interceptors) as running:
+    with small_school.running(config, interceptors=interceptors) as running:
         yield running
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+from dap_pipeline.sandbox.app import AdvanceSchool
+from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.dialect import quoted
-from dap_pipeline.sandbox.store import Store, naive
+from dap_pipeline.sandbox.interceptors import Interceptor
+from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.store import FILE_NAME, Store, naive
 
 COMMITTED_AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
 EARLIER = COMMITTED_AT - timedelta(hours=8)
@@ -153,6 +162,30 @@ def build(store: Store, as_of: datetime) -> None:
     insert(store, "canvas", "everything", EVERYTHING)
     insert(store, "canvas_logs", "web_logs", [log(days) for days in (0, 1, 29, 31, 40)])
     store.commit_school(COMMITTED_AT)
+
+
+@contextlib.contextmanager
+def running(
+    config: SandboxConfig,
+    *,
+    advance: AdvanceSchool | None = None,
+    interceptors: Sequence[Interceptor] = (),
+) -> Iterator[RunningSandbox]:
+    """Run a sandbox over the hand-made school, whose file is a copy of one that was built once."""
+    file = config.folder / FILE_NAME
+    if not file.exists():
+        config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_bytes(_built())
+    with running_sandbox(config, advance=advance, interceptors=interceptors) as sandbox:
+        yield sandbox
+
+
+@functools.cache
+def _built() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        with Store(Path(folder)) as store:
+            build(store, COMMITTED_AT)
+        return (Path(folder) / FILE_NAME).read_bytes()
 
 
 def user(number: int, committed_at: datetime = EARLIER, action: str = "U") -> Row:

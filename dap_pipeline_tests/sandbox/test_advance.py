@@ -6,7 +6,6 @@ from pathlib import Path
 import requests
 
 from dap_pipeline.sandbox.config import SandboxConfig
-from dap_pipeline.sandbox.serve import running_sandbox
 from dap_pipeline.sandbox.store import Store
 
 from . import small_school
@@ -22,7 +21,7 @@ def _grow(store: Store, now: datetime) -> None:
 
 
 def test_time_and_the_school_advance_together(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build, advance=_grow) as it:
+    with small_school.running(SandboxConfig(tmp_path), advance=_grow) as it:
         caller = Caller(it)
         snapshot = caller.ended_job("users", format="csv")
         answer = caller.post("/sandbox/advance", {"hours": 4, "steps": 3})
@@ -39,7 +38,7 @@ def test_time_and_the_school_advance_together(tmp_path: Path) -> None:
 
 
 def test_the_clock_is_moved_by_who_knows_the_credentials_only(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build, advance=_grow) as it:
+    with small_school.running(SandboxConfig(tmp_path), advance=_grow) as it:
         url = f"{it.url}/sandbox/advance"
         assert requests.post(url, json={}, timeout=30).status_code == 401
         assert requests.post(url, json={}, auth=("x", "y"), timeout=30).status_code == 401
@@ -49,6 +48,6 @@ def test_the_clock_is_moved_by_who_knows_the_credentials_only(tmp_path: Path) ->
 
 
 def test_a_senseless_advance_moves_nothing(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build, advance=_grow) as it:
+    with small_school.running(SandboxConfig(tmp_path), advance=_grow) as it:
         assert Caller(it).post("/sandbox/advance", {"hours": -4}).status_code == 400
         assert it.service.clock.now() - datetime.now(UTC) < timedelta(minutes=1)

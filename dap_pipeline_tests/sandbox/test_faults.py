@@ -9,7 +9,6 @@ from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.interceptors import Call, Interceptor, Proceed
 from dap_pipeline.sandbox.job_book import Job
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import running_sandbox
 
 from . import small_school
 from .caller import Caller, login
@@ -54,9 +53,7 @@ class Shortened(Interceptor):
 
 def test_a_login_can_be_answered_with_429(tmp_path: Path) -> None:
     fault = Once(Endpoint.LOGIN, errors.too_many_requests(7).response())
-    with running_sandbox(
-        SandboxConfig(tmp_path), build=small_school.build, interceptors=[fault]
-    ) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path), interceptors=[fault]) as sandbox:
         first, second = login(sandbox), login(sandbox)
         assert (first.status_code, first.headers["retry-after"]) == (429, "7")
         assert second.ok
@@ -65,9 +62,7 @@ def test_a_login_can_be_answered_with_429(tmp_path: Path) -> None:
 
 def test_a_gateway_can_time_out(tmp_path: Path) -> None:
     fault = Once(Endpoint.JOB, errors.gateway_timeout())
-    with running_sandbox(
-        SandboxConfig(tmp_path), build=small_school.build, interceptors=[fault]
-    ) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path), interceptors=[fault]) as sandbox:
         caller = Caller(sandbox)
         job = caller.data("users", {"format": "tsv"}).json()
         answer = caller.get(f"/dap/job/{job['id']}")
@@ -80,9 +75,7 @@ def test_a_gateway_can_time_out(tmp_path: Path) -> None:
 
 def test_a_job_can_fail_and_a_new_query_starts_another(tmp_path: Path) -> None:
     fault = FailingJobs("users", "There is no data available yet.")
-    with running_sandbox(
-        SandboxConfig(tmp_path), build=small_school.build, interceptors=[fault]
-    ) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path), interceptors=[fault]) as sandbox:
         caller = Caller(sandbox)
         job = caller.ended_job("users", format="tsv")
         assert job.keys() == {"id", "status", "expires_at", "error"}
@@ -96,9 +89,7 @@ def test_a_job_can_fail_and_a_new_query_starts_another(tmp_path: Path) -> None:
 
 
 def test_an_answer_can_be_changed_on_its_way_out(tmp_path: Path) -> None:
-    with running_sandbox(
-        SandboxConfig(tmp_path), build=small_school.build, interceptors=[Shortened()]
-    ) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path), interceptors=[Shortened()]) as sandbox:
         caller = Caller(sandbox)
         assert caller.files(caller.ended_job("users", format="tsv")) == [b"half"]
 
@@ -106,9 +97,7 @@ def test_an_answer_can_be_changed_on_its_way_out(tmp_path: Path) -> None:
 def test_the_first_interceptor_is_asked_first(tmp_path: Path) -> None:
     first = Once(Endpoint.TABLES, Response("first"))
     second = Once(Endpoint.TABLES, Response("second"))
-    with running_sandbox(
-        SandboxConfig(tmp_path), build=small_school.build, interceptors=[first, second]
-    ) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path), interceptors=[first, second]) as sandbox:
         caller = Caller(sandbox)
         texts = [caller.get("/dap/query/canvas/table").text for _ in range(2)]
     assert texts == ["first", "second"]

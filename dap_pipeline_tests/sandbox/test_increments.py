@@ -9,7 +9,7 @@ import pytest
 from dap_pipeline.sandbox.clock import instant_text
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.selections import OldRanges
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 
 from . import small_school
 from .caller import Caller
@@ -84,7 +84,7 @@ def refusal(caller: Caller, table: str = "users", namespace: str = "canvas", **q
 
 def test_a_start_before_what_is_kept_is_out_of_range(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, history_days=90)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         earliest = COMMITTED_AT - timedelta(days=90)
         error = refusal(Caller(sandbox), since=instant_text(earliest - HOUR))
         assert len(keys(Caller(sandbox), since=instant_text(earliest))) == small_school.USERS
@@ -124,7 +124,7 @@ def test_a_reloaded_table_asks_for_a_new_snapshot(caller: Caller) -> None:
 
 def test_a_table_quiet_for_long_may_be_asked_since_its_newest_commit(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, history_days=0)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         assert keys(Caller(sandbox), since=instant_text(EARLIER)) == []
 
 
@@ -133,7 +133,7 @@ def moving(tmp_path: Path, days: int, old_ranges: OldRanges = OldRanges.REFUSED)
 
 
 def test_a_history_by_the_clock_passes_a_quiet_table(tmp_path: Path) -> None:
-    with running_sandbox(moving(tmp_path, 7), build=small_school.build) as sandbox:
+    with small_school.running(moving(tmp_path, 7)) as sandbox:
         before = sandbox.service.clock.now()
         error = refusal(Caller(sandbox), since=instant_text(EARLIER))
         assert error["type"] == "OutOfRangeError"
@@ -146,7 +146,7 @@ def test_a_history_by_the_clock_passes_a_quiet_table(tmp_path: Path) -> None:
 def test_a_range_that_begins_too_early_may_be_answered_in_part(
     tmp_path: Path, old_ranges: OldRanges
 ) -> None:
-    with running_sandbox(moving(tmp_path, 7, old_ranges), build=small_school.build) as sandbox:
+    with small_school.running(moving(tmp_path, 7, old_ranges)) as sandbox:
         sandbox.service.clock.advance(timedelta(days=10))
         sandbox.life.insert("canvas.users", 1)
         job = Caller(sandbox).ended_job("users", format="csv", since=instant_text(EARLIER))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dap_pipeline.sandbox.config import SandboxConfig
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 
 from . import small_school
 from .caller import Caller
@@ -113,7 +113,7 @@ def test_a_job_and_its_objects_vanish_24_hours_after_its_start(caller: Caller) -
 
 
 def test_files_of_expired_jobs_leave_the_disk(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path)) as sandbox:
         job = Caller(sandbox).ended_job("users", format="tsv")
         assert [each.name for each in (tmp_path / "objects").iterdir()] == [job["id"]]
         sandbox.service.clock.advance(timedelta(hours=25))
@@ -123,7 +123,7 @@ def test_files_of_expired_jobs_leave_the_disk(tmp_path: Path) -> None:
 
 def test_a_job_takes_as_long_as_it_is_told_to(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, job_seconds=600, job_polls=0)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         caller = Caller(sandbox)
         job = caller.data("users", {"format": "tsv"}).json()
         sandbox.service.jobs.wait(job["id"])
@@ -141,7 +141,7 @@ def test_a_snapshot_of_an_empty_table_has_no_objects(caller: Caller) -> None:
 
 def test_an_empty_result_can_be_a_file_with_a_header_only(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, empty_part=True)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         caller = Caller(sandbox)
         text = caller.text(caller.ended_job("nothing", format="csv"))
         assert text == "key.id,value.name,value.created_at,value.workflow_state,meta.ts\n"

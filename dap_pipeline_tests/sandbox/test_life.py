@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -29,16 +30,18 @@ COMPOSITE = "canvas.composite"
 WEB_LOGS = "canvas_logs.web_logs"
 
 
-def _build(store: Store, as_of: datetime) -> None:
-    small_school.build(store, as_of)
+@contextmanager
+def _school(config: SandboxConfig) -> Iterator[RunningSandbox]:
     key = {"region": TEXT, "number": INTEGER}
-    store.create_table("canvas", "composite", table_schema(key, {"note": TEXT}))
+    with small_school.running(config) as running:
+        store = running.service.store
+        store.create_table("canvas", "composite", table_schema(key, {"note": TEXT}))
+        yield running
 
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[RunningSandbox]:
-    config = SandboxConfig(tmp_path / "sandbox", rate_limits=False, job_polls=0)
-    with running_sandbox(config, build=_build) as running:
+    with _school(SandboxConfig(tmp_path / "sandbox", rate_limits=False, job_polls=0)) as running:
         yield running
 
 
@@ -71,7 +74,7 @@ def test_every_commit_is_later_than_the_one_before(sandbox: RunningSandbox) -> N
 def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:
     rows = []
     for number in range(2):
-        with running_sandbox(SandboxConfig(tmp_path / f"{number}"), build=_build) as running:
+        with _school(SandboxConfig(tmp_path / f"{number}")) as running:
             life = Life(running.service.store, running.service.clock, seed=7, extreme=True)
             life.insert(COMPOSITE, 5)
             life.update(USERS, 5)

@@ -8,7 +8,6 @@ import pytest
 from dap_pipeline.sandbox.clock import Clock
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.limits import DOCUMENTED_LIMITS, Endpoint, RateLimiter
-from dap_pipeline.sandbox.serve import running_sandbox
 
 from . import small_school
 from .caller import Caller
@@ -41,7 +40,7 @@ def test_the_window_slides() -> None:
 
 
 def test_one_request_too_many_is_told_how_long_to_wait(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path)) as sandbox:
         caller = Caller(sandbox)
         answers = [caller.get("/dap/query/canvas/table") for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
@@ -55,7 +54,7 @@ def test_one_request_too_many_is_told_how_long_to_wait(tmp_path: Path) -> None:
 
 
 def test_asking_for_a_known_job_counts_as_well(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path)) as sandbox:
         caller = Caller(sandbox)
         codes = [caller.data("users", {"format": "tsv"}).status_code for _ in range(6)]
         assert codes[-1] == 429
@@ -65,17 +64,17 @@ def test_asking_for_a_known_job_counts_as_well(tmp_path: Path) -> None:
 def test_limits_can_be_set_and_switched_off(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path / "set", limits={Endpoint.SCHEMA: 1})
     path = "/dap/query/canvas/table/users/schema"
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         assert [Caller(sandbox).get(path).status_code for _ in range(2)] == [200, 429]
     config = SandboxConfig(tmp_path / "off", rate_limits=False)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         caller = Caller(sandbox)
         assert {caller.get("/dap/query/canvas/table").status_code for _ in range(10)} == {200}
 
 
 def test_requests_are_counted_per_endpoint(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, limits={Endpoint.TABLES: 2})
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         caller = Caller(sandbox)
         for _ in range(3):
             caller.get("/dap/query/canvas/table")

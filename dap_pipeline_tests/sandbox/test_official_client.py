@@ -18,7 +18,7 @@ import pytest
 from dap_pipeline.sandbox.clock import instant_text
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.limits import Endpoint
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 
 from . import small_school
 from .caller import Caller
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSandbox]:
     folder = tmp_path_factory.mktemp("official")
     config = SandboxConfig(folder, rate_limits=False, rows_per_part=25, job_polls=0)
-    with running_sandbox(config, build=small_school.build) as running:
+    with small_school.running(config) as running:
         yield running
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.encode_parquet import ParquetTimestamps
-from dap_pipeline.sandbox.serve import RunningSandbox, running_sandbox
+from dap_pipeline.sandbox.serve import RunningSandbox
 
 from . import small_school
 from .caller import Caller
@@ -133,7 +133,7 @@ def _with_numbers(schema: pa.Schema) -> pa.Schema:
 
 def test_instants_can_be_int96_as_older_sparks_write_them(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path, parquet_timestamps=ParquetTimestamps.INT96)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         (part,) = parts(Caller(sandbox), "users")
     assert part.schema.column(2).physical_type == "INT96"
     assert part.read().to_pylist()[0]["value"]["created_at"].replace(tzinfo=None) == datetime(

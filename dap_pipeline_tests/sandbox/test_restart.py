@@ -31,7 +31,7 @@ class Held(Interceptor):
 
 def test_a_restart_keeps_jobs_objects_links_and_credentials(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         before = Caller(sandbox)
         job = before.ended_job("users", format="csv")
         content = before.files(job)
@@ -49,7 +49,7 @@ def test_a_restart_keeps_jobs_objects_links_and_credentials(tmp_path: Path) -> N
 def test_a_job_cut_short_by_a_stop_is_finished_after_the_restart(tmp_path: Path) -> None:
     held = Held()
     config = SandboxConfig(tmp_path, workers=1)
-    with running_sandbox(config, build=small_school.build, interceptors=[held]) as sandbox:
+    with small_school.running(config, interceptors=[held]) as sandbox:
         caller = Caller(sandbox)
         caller.data("everything", {"format": "csv"})
         assert held.reached.wait(60)
@@ -64,7 +64,7 @@ def test_a_job_cut_short_by_a_stop_is_finished_after_the_restart(tmp_path: Path)
 
 def test_the_clock_stays_advanced(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path)
-    with running_sandbox(config, build=small_school.build, advance=_nothing) as sandbox:
+    with small_school.running(config, advance=_nothing) as sandbox:
         sandbox.advance(hours=100)
     with running_sandbox(config, build=_never) as sandbox:
         assert sandbox.service.clock.now() - datetime.now(UTC) > timedelta(hours=99)
@@ -72,7 +72,7 @@ def test_the_clock_stays_advanced(tmp_path: Path) -> None:
 
 def test_jobs_that_expired_during_the_stop_are_gone(tmp_path: Path) -> None:
     config = SandboxConfig(tmp_path)
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         job = Caller(sandbox).ended_job("users", format="csv")
         sandbox.service.clock.advance(timedelta(hours=24))
     (tmp_path / "objects" / "left-over").mkdir()
@@ -89,7 +89,7 @@ def test_a_school_whose_building_broke_off_is_built_anew(tmp_path: Path) -> None
     config = SandboxConfig(tmp_path)
     with pytest.raises(KeyError), running_sandbox(config, build=broken):
         pass
-    with running_sandbox(config, build=small_school.build) as sandbox:
+    with small_school.running(config) as sandbox:
         assert Caller(sandbox).get("/dap/query/canvas/table").ok
 
 
@@ -107,19 +107,19 @@ def test_a_school_is_built_as_of_the_last_full_4_hours(tmp_path: Path) -> None:
 
 
 def test_two_sandboxes_cannot_share_a_port(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path / "a"), build=small_school.build) as first:
+    with small_school.running(SandboxConfig(tmp_path / "a")) as first:
         port = int(first.url.rsplit(":", 1)[1])
         second = SandboxConfig(tmp_path / "b", port=port)
         with (
             pytest.raises(SandboxError, match=rf"^Port {port} of 127.0.0.1 is in use: [^.]+\.$"),
-            running_sandbox(second, build=small_school.build),
+            small_school.running(second),
         ):
             pass
 
 
 def test_everything_in_the_folder_is_its_owners(tmp_path: Path) -> None:
     folder = tmp_path / "sandbox"
-    with running_sandbox(SandboxConfig(folder), build=small_school.build) as sandbox:
+    with small_school.running(SandboxConfig(folder)) as sandbox:
         Caller(sandbox).ended_job("users", format="csv")
         sandbox.service.clock.advance(timedelta(minutes=1))
         # DuckDB makes its log anew now and then with the usual rights: the folder shuts it off.
@@ -130,7 +130,7 @@ def test_everything_in_the_folder_is_its_owners(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_shown_by_accident(tmp_path: Path) -> None:
-    with running_sandbox(SandboxConfig(tmp_path), build=small_school.build) as sandbox:
+    with small_school.running(SandboxConfig(tmp_path)) as sandbox:
         assert sandbox.client_secret not in repr(sandbox)
         assert sandbox.client_secret not in repr(sandbox.service.tokens)
         assert sandbox.service.links.signing_key not in repr(sandbox.service.links)

@@ -38,7 +38,7 @@ print("ended well", file=sys.stderr)
 
 @contextmanager
 def served(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    with running_sandbox(SandboxConfig(folder), build=small_school.build):
+    with small_school.running(SandboxConfig(folder)):
         pass
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(folder)]
     with subprocess.Popen(
