@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib.abc
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ from dap_pipeline.sandbox.serve import RunningSandbox
 
 from .sandbox import small_school
 from .sandbox.caller import Caller
+
+# Else every process that a test starts would compile the project and Dagster anew, where the
+# environment says so.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No test fails since the machine is busy.
 hypothesis.settings.register_profile("without a clock", deadline=None)
