@@ -204,7 +204,8 @@ def test_a_secret_as_argument_works_with_a_warning(shell: Shell) -> None:
 
 
 def test_an_unreachable_host_is_told(shell: Shell) -> None:
-    done = shell.run("--base-url", "http://127.0.0.1:9", "list", "--namespace", "canvas")
+    words = ["--base-url", "http://127.0.0.1:9", "list", "--namespace", "canvas"]
+    done = shell.run(*words, DAP_PIPELINE_RETRY_SECONDS="1")
     assert done.returncode == 1
     assert "127.0.0.1:9 did not answer (Connection refused)" in done.stderr
     assert "Check the network, the proxy and DAP_API_URL" in done.stderr

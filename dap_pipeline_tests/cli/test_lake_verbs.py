@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,17 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def shell(sandbox: RunningSandbox, tmp_path: Path) -> Shell:
     return shell_for(sandbox, tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A shell in a folder whose lake has all tables, for tests that load nothing."""
+    folder = tmp_path_factory.mktemp("loaded")
+    config = SandboxConfig(folder / "sandbox", rate_limits=False, rows_per_part=25)
+    with small_school.running(config) as sandbox:
+        shell = shell_for(sandbox, folder / "work")
+        load_all(shell)
+        yield shell
 
 
 def one_more_user(store: Store, now: datetime) -> None:
@@ -98,11 +110,8 @@ def test_what_changed_since_is_loaded_as_a_new_version(tmp_path: Path) -> None:
         assert [row["change"] for row in json.loads(told.stdout)] == [1, USERS]
 
 
-def test_status_tells_what_is_there_without_asking_dap(
-    sandbox: RunningSandbox, shell: Shell
-) -> None:
-    load_all(shell)
-    offline = Shell(shell.folder, clean_environment())
+def test_status_tells_what_is_there_without_asking_dap(loaded: Shell) -> None:
+    offline = Shell(loaded.folder, clean_environment())
     rows = {row["table"]: row for row in json.loads(offline.run("status", "--json").stdout)}
     assert rows["users"]["rows"] == USERS
     assert rows["users"]["as_of"] == "2026-11-20T00:00:00Z"
@@ -113,9 +122,8 @@ def test_status_tells_what_is_there_without_asking_dap(
     assert "3 tables, 0 stale" in text.stderr
 
 
-def test_a_table_that_was_not_checked_for_long_is_stale(shell: Shell) -> None:
-    load_all(shell)
-    done = shell.run("status", "--json", DAP_PIPELINE_STALE_AFTER="PT0.001S")
+def test_a_table_that_was_not_checked_for_long_is_stale(loaded: Shell) -> None:
+    done = loaded.run("status", "--json", DAP_PIPELINE_STALE_AFTER="PT0.001S")
     assert all(row["stale"] for row in json.loads(done.stdout))
 
 
@@ -140,20 +148,18 @@ def test_history_of_an_unknown_table_is_wrong_usage(shell: Shell) -> None:
     assert "canvas.nobody is not in the lake" in done.stderr
 
 
-def test_register_builds_the_warehouse_anew(shell: Shell) -> None:
-    load_all(shell)
-    file = shell.folder / "data" / "warehouse.duckdb"
+def test_register_builds_the_warehouse_anew(loaded: Shell) -> None:
+    file = loaded.folder / "data" / "warehouse.duckdb"
     file.unlink()
-    done = shell.run("register")
+    done = loaded.run("register")
     assert done.returncode == 0
     assert done.stdout.startswith("3 tables registered")
     assert file.exists()
 
 
-def test_the_data_of_two_services_never_mix(shell: Shell) -> None:
-    load_all(shell)
+def test_the_data_of_two_services_never_mix(loaded: Shell) -> None:
     words = ["load", "--namespace", "canvas", "--table", "users"]
-    done = shell.run("--base-url", "https://dap.example.edu", *words)
+    done = loaded.run("--base-url", "https://dap.example.edu", *words)
     assert done.returncode == 2
     assert "Set DAP_PIPELINE_DATA_DIR to another folder" in done.stderr
 
@@ -180,9 +186,8 @@ def test_refresh_catalogue_passes_over_a_namespace_that_the_account_lacks(shell:
     assert "4 schemas kept" in done.stdout
 
 
-def test_everything_in_the_data_folder_is_private(shell: Shell) -> None:
-    load_all(shell)
-    data = shell.folder / "data"
+def test_everything_in_the_data_folder_is_private(loaded: Shell) -> None:
+    data = loaded.folder / "data"
     assert data.stat().st_mode & 0o077 == 0
     open_folders = [p for p in data.rglob("*") if p.is_dir() and p.stat().st_mode & 0o077]
     open_files = [p for p in data.rglob("*") if p.is_file() and p.stat().st_mode & 0o077]

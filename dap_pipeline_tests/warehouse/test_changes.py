@@ -11,16 +11,22 @@ import pytest
 
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.sandbox.serve import RunningSandbox
+from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.warehouse.build import build_warehouse
 from dap_pipeline_tests.lake.following import USERS, Follower, settings_for
+from dap_pipeline_tests.sandbox import small_school
 
 from .small_lake import query
 
 
-@pytest.fixture
-def follower(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Follower]:
-    with Engine.open(settings_for(sandbox, tmp_path)) as engine:
+@pytest.fixture(scope="module")
+def follower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Follower]:
+    folder = tmp_path_factory.mktemp("school")
+    config = SandboxConfig(folder / "sandbox", rate_limits=False, rows_per_part=25)
+    with (
+        small_school.running(config) as sandbox,
+        Engine.open(settings_for(sandbox, folder)) as engine,
+    ):
         found = Follower(sandbox, engine)
         found.load()
         for what in ("insert", "update", "delete"):
@@ -29,9 +35,10 @@ def follower(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Follower]:
         yield found
 
 
-@pytest.fixture
-def warehouse(follower: Follower, tmp_path: Path) -> Path:
-    return build_warehouse(follower.engine.lake, tmp_path / "warehouse.duckdb").file
+@pytest.fixture(scope="module")
+def warehouse(follower: Follower) -> Path:
+    """The file as it was built before any test loaded more."""
+    return build_warehouse(follower.engine.lake, follower.engine.settings.warehouse_file).file
 
 
 def test_dap_changes_tells_every_change_with_its_load(warehouse: Path, follower: Follower) -> None:
@@ -67,6 +74,7 @@ def test_the_changes_of_a_table_have_a_view_with_its_key(warehouse: Path) -> Non
     assert all(comment for name, comment in comments if name != "id")
 
 
+@pytest.mark.usefixtures("warehouse")
 def test_a_table_without_increments_has_an_empty_view_of_changes(
     follower: Follower, tmp_path: Path
 ) -> None:
