@@ -161,6 +161,6 @@ def restore(choices: Globals, namespace: str, table: str, version: int) -> None:
     for left_out in report.left_out:
         warn(left_out)
     click.echo(
-        f"{name} is as in version {version} again, as of {format_instant(restored.load.at)}: "
+        f"{name} is as in version {version} again, as of {format_instant(restored.watermark)}: "
         f"{restored.rows:,} rows, now version {restored.load.version}"
     )

@@ -237,7 +237,7 @@ def files(folder: Path) -> tuple[str, ...]:
     try:
         delta = open_table(aside)
         return () if delta is None else tuple(str(file.path) for file in _files(aside, delta))
-    except (DeltaError, OSError) as error:
+    except (DeltaError, KeyError, TypeError, ValueError, OSError) as error:
         raise changes_unreadable(aside, error) from error
 
 

@@ -221,9 +221,10 @@ class TableLoader:
             task = replace(loading.task, before=after)
             return self._unchanged(task, after, _PUBLISHED, meter)
         if before is not None and before.load.at <= after.load.at <= before.watermark:
-            # It is the same state, of which more is known. And the query of this load must not be
-            # asked again: DAP would give the same job.
-            after = self._lake.confirm(after, before.watermark, loading.answer.job.age)
+            # The query of this load must not be asked again: DAP would give the same job. And of
+            # the same state more is known, but a job of before may not have seen what came late.
+            until = after.load.at if loading.answer.job.age else before.watermark
+            after = self._lake.confirm(after, until, loading.answer.job.age)
         meter.tell(Stage.DONE)
         self._settle_changes(name)
         self._tidy_up(name)

@@ -66,7 +66,7 @@ class Opener:
         commit = _newest_commit(folder)
         known = self._known.get(folder)
         if known is not None and known.commit == commit:
-            checked = check_of(folder / CHECKED_FILE, known.table.load.at)
+            checked = check_of(folder / CHECKED_FILE, known.table.load.loaded)
             return dataclasses.replace(known.table, checked=checked)
         table = _read(name, folder, None)
         if table is not None and commit is not None:
@@ -100,7 +100,7 @@ def _read(name: TableName, folder: Path, version: int | None) -> PublishedTable 
         return _describe(name, folder, DeltaTable(str(folder), version=version))
     except TableNotFoundError:
         return None
-    except (DeltaError, KeyError, ValueError, OSError) as error:
+    except (DeltaError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         if version is not None and not (folder / LOG_FOLDER / f"{version:020d}.json").exists():
             return None
         raise unreadable(folder, name, error) from error
@@ -114,7 +114,7 @@ def _describe(name: TableName, folder: Path, delta: DeltaTable) -> PublishedTabl
     shape = TableShape.from_delta_schema(delta.schema().to_json())
     files: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
     return PublishedTable(
-        checked=check_of(folder / CHECKED_FILE, load.at),
+        checked=check_of(folder / CHECKED_FILE, load.loaded),
         name=name,
         version=version,
         files=tuple(sorted(str(folder / file["path"]) for file in files)),

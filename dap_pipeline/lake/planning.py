@@ -1,7 +1,8 @@
 """Decides what DAP is asked for: the whole table, or what changed since the published version.
 
-The watermark is DAP's own instant in the commit of the published version. A table that is asked
-for what changed can still end in a snapshot, and then it is said why.
+The watermark is DAP's own instant in the commit of the published version, or a later one up to
+which nothing came. A table that is asked for what changed can still end in a snapshot, and then it
+is said why.
 """
 
 from __future__ import annotations
@@ -254,8 +255,8 @@ class _Plan:
             return UpToDate(reason, job, known=False)
         # What increments have led to is replaced even by the same state: a snapshot is asked for
         # to be sure of it.
-        is_same = load.kind is LoadKind.SNAPSHOT and _is_same_state(job, before)
-        if is_same or _is_its_job(job, load):
+        is_same = load.kind is LoadKind.SNAPSHOT and job.at == load.at
+        if (is_same and job.schema_version == load.schema_version) or _is_its_job(job, load):
             return _up_to_date(job)
         return Answer(job, form)
 

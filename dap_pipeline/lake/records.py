@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dap_pipeline.dap.models import TableName, format_instant
-from dap_pipeline.lake.checked import Checked
+from dap_pipeline.lake.checked import Checked, Loaded
 from dap_pipeline.lake.columns import TableShape
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class LoadRecord:
     changes_file: str | None = None
     """Name of the file in ``_changes`` that came with the load."""
 
+    @property
+    def loaded(self) -> Loaded:
+        """Name the load as the notes of checks do; a version that was brought back has the name."""
+        return Loaded(self.at, self.job_id)
+
 
 @dataclass(frozen=True)
 class PublishedTable:
@@ -124,12 +129,12 @@ class PublishedTable:
     def snapshot_at(self) -> datetime | None:
         """When the table was last known to be as a snapshot has it; None where that is unknown.
 
-        A snapshot that nothing was applied to is as good as one of when DAP had nothing newer.
+        A snapshot of DAP's newest instant is as good as one of when DAP had nothing newer. Where
+        increments brought nothing, only they say so.
         """
         load = self.load
-        if load.kind is LoadKind.SNAPSHOT and load.restored_from is None:
-            return self.checked_at
-        return load.snapshot_at
+        is_newest = load.kind is LoadKind.SNAPSHOT and self.watermark == load.at
+        return self.checked_at if is_newest and load.restored_from is None else load.snapshot_at
 
 
 class Outcome(StrEnum):

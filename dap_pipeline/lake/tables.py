@@ -93,11 +93,16 @@ class Lake:
         """Read the published tables, and tell why some cannot be read."""
         return read_each(self.names(), self.table)
 
-    def inventory(self, name: TableName) -> list[str]:
-        """Name the files of a table's versions and commits, as they lie there now."""
+    def inventory(self, name: TableName) -> list[tuple[str, int, int]]:
+        """List the files of a table, its log and its changes, with their bytes and times.
+
+        Raises:
+            OSError: a folder cannot be looked into.
+        """
         folder = self.folder(name)
-        here = (entry for entry in os.listdir(folder) if not entry.startswith("_"))  # noqa: PTH208
-        return sorted([*here, *os.listdir(folder / LOG_FOLDER)])  # noqa: PTH208
+        logs = [each / LOG_FOLDER for each in (folder, folder / CHANGES_FOLDER)]
+        places = [folder, folder / CHANGES_FOLDER, *logs]
+        return sorted(file for place in places if place.is_dir() for file in _files_in(place))
 
     def history(self, name: TableName, most: int | None = None) -> list[LoadRecord]:
         """List the loads of a table, the newest first, as far back as its log goes.
@@ -185,8 +190,8 @@ class Lake:
         """
         file = self.folder(table.name) / CHECKED_FILE
         with storage_errors(f"write into {file.parent}"):
-            checked.note(file, table.load.at, max(until, table.watermark), ago)
-        return replace(table, checked=checked.check_of(file, table.load.at))
+            checked.note(file, table.load.loaded, max(until, table.watermark), ago)
+        return replace(table, checked=checked.check_of(file, table.load.loaded))
 
     def has_unsettled_changes(self, name: TableName, keep: timedelta) -> bool:
         """Tell whether the table of changes lacks what the last loads changed, or has what is old.
@@ -326,3 +331,12 @@ class Lake:
             StorageError: it cannot.
         """
         origin.check_writable(self.root)
+
+
+def _files_in(folder: Path) -> Iterator[tuple[str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # Notes of checks change without a change of what can be read.
+            if not entry.name.startswith("_"):
+                found = entry.stat()
+                yield entry.path, found.st_size, found.st_mtime_ns

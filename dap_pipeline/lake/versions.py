@@ -269,9 +269,13 @@ class VersionMaker:
         return Gap(before.watermark, kept_from) if before.watermark < kept_from else None
 
     def brings_nothing(self, made: Made, loading: Loading, before: PublishedTable) -> bool:
-        """Tell whether an increment brought nothing that a new version should tell of."""
+        """Tell whether an increment brought nothing that a new version should tell of.
+
+        A snapshot of a log is told of, so that it is not fetched again.
+        """
         return (
-            made.removed is not None
+            loading.answer.kind is LoadKind.INCREMENTAL
+            and made.removed is not None
             and not made.removed
             and not made.files
             and loading.answer.job.schema_version == before.load.schema_version

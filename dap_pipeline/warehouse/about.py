@@ -61,9 +61,10 @@ _LOADS = (
     *_LOAD,
     _Field("undone_by", "BIGINT", "The version that a later restore made; NULL if none undid it."),
 )
+_STATE = _Field("as_of", "TIMESTAMPTZ NOT NULL", "DAP's instant up to which this is its state.")
 _TABLES = (
     *_PLACE,
-    *_LOAD,
+    *(_STATE if field.name == _STATE.name else field for field in _LOAD),
     _Field("checked_at", "TIMESTAMPTZ NOT NULL", "When DAP last said that this is its state."),
     _Field("stale_at", "TIMESTAMPTZ NOT NULL", "From when on it is stale, unless checked again."),
     _Field("bytes", "BIGINT NOT NULL", "Bytes of the table's Parquet files."),

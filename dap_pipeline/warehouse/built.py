@@ -13,11 +13,13 @@ import json
 import shutil
 from pathlib import Path
 
+from dap_pipeline.lake import tables
 from dap_pipeline.lake.tables import Lake
 from dap_pipeline.warehouse.reading import Glance
 from dap_pipeline.warehouse.views import outline_of
 
 _SUFFIX = "built"
+_ROOMS = (Path(tables.__file__).parent, Path(__file__).parent)
 
 
 def mark_of(lake: Lake, glance: Glance) -> str | None:
@@ -29,8 +31,9 @@ def mark_of(lake: Lake, glance: Glance) -> str | None:
         return None
     digest = hashlib.sha256()
     # After an update of the project, the same lake is told in other words.
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
+    for room in _ROOMS:
+        for module in sorted(room.glob("*.py")):
+            digest.update(module.read_bytes())
     try:
         for name, table in glance.tables.found.items():
             known = outline_of(table), table.load, glance.changes.found[name], lake.inventory(name)

@@ -57,6 +57,13 @@ def test_register_registers_the_others_and_ends_with_one(lake: Lake, tmp_path: P
     ]
 
 
+def test_check_passes_over_what_a_load_that_was_killed_has_left(lake: Lake) -> None:
+    (lake.root / "canvas" / "accounts" / "_delta_log").mkdir(parents=True)
+    done = told("check", "--namespace", "canvas", "--table", "all")
+    assert "canvas.users: " in done.stdout
+    assert "1 tables checked" in done.stderr
+
+
 def test_status_lists_the_others_and_ends_with_one(lake: Lake) -> None:
     done = told("status")
     assert done.return_value == 1

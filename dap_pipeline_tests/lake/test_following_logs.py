@@ -15,7 +15,7 @@ import pytest
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError, OutOfRangeError, SchemaConflictError
 from dap_pipeline.lake.engine import Engine
-from dap_pipeline.lake.records import LoadKind, LoadMode
+from dap_pipeline.lake.records import LoadKind, LoadMode, Outcome
 from dap_pipeline.sandbox.config import SandboxConfig
 from dap_pipeline.sandbox.life import Bump
 from dap_pipeline.sandbox.selections import OldRanges
@@ -92,6 +92,16 @@ def test_what_dap_has_dropped_stays_in_the_lake(follower: Follower, mode: LoadMo
     result = follower.load(mode, WEB_LOGS)
     assert days_of(follower) == [0, 1, 20, 25, 40, 45]
     assert result.gap is None
+
+
+def test_a_snapshot_that_brings_nothing_is_not_fetched_again(follower: Follower) -> None:
+    follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    step(follower, [2])
+    follower.load(LoadMode.AUTO, WEB_LOGS)
+    step(follower, [2])
+    assert follower.load(LoadMode.SNAPSHOT, WEB_LOGS).outcome is Outcome.LOADED
+    result = follower.load(LoadMode.SNAPSHOT, WEB_LOGS)
+    assert (result.outcome, result.downloaded_bytes) == (Outcome.UNCHANGED, 0)
 
 
 def test_rows_that_dap_dropped_before_they_were_loaded_are_reported_as_lost(

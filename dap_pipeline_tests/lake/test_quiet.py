@@ -109,6 +109,15 @@ def test_a_snapshot_of_a_quiet_table_is_the_published_one(follower: Follower) ->
     quiet(follower)
 
 
+def test_a_table_that_only_increments_call_quiet_still_has_its_turn_as_a_snapshot(
+    follower: Follower,
+) -> None:
+    assert follower.table().snapshot_at == follower.table().checked_at
+    quiet(follower)
+    table = follower.table()
+    assert table.snapshot_at == table.load.committed_at < table.checked_at
+
+
 def test_a_reload_after_a_quiet_time_is_answered_with_a_snapshot(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 from dap_pipeline.lake.sql import literals
 from dap_pipeline.lake.tables import Lake
 
-from .loading import NAME, NOON, SHAPE, hours, made_file, new_load, publish
+from .loading import NAME, NOON, SHAPE, made_file, new_load, publish
 from .making import (
     DATE,
     DOUBLE,
@@ -325,39 +325,6 @@ def test_a_table_that_was_read_still_tells_when_dap_was_asked_since(
     after = lake.table(NAME)
     assert after is not None
     assert after.checked_at > before.checked_at
-
-
-def test_what_dap_said_some_time_ago_counts_from_then(lake: Lake, tmp_path: Path) -> None:
-    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
-    found = lake.confirm(before, before.watermark, hours(6))
-    assert found.checked_at == before.checked_at
-    after = lake.confirm(found, before.watermark)
-    assert after.checked_at > before.checked_at
-    found = lake.confirm(after, before.watermark, hours(6))
-    assert found.checked_at == after.checked_at
-    assert found.checked.times == 3
-    assert lake.table(NAME) == found
-
-
-def test_a_later_instant_up_to_which_nothing_came_is_the_watermark(
-    lake: Lake, tmp_path: Path
-) -> None:
-    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
-    asked = lake.confirm(before, before.watermark)
-    later = lake.confirm(asked, before.load.at + hours(4))
-    assert (later.watermark, later.checked.times) == (before.load.at + hours(4), 0)
-    # An answer of before, as from a job that is there for a day.
-    again = lake.confirm(later, before.load.at)
-    assert (again.watermark, again.checked.times) == (later.watermark, 1)
-    assert again.load == before.load
-
-
-@pytest.mark.parametrize("text", ["", "[]", "1", '{"at": 1}', '{"at": "2026-11-20", "checks": []}'])
-def test_a_note_that_cannot_be_read_says_nothing(lake: Lake, tmp_path: Path, text: str) -> None:
-    before = publish(lake, tmp_path, "job-1", [{"a": "x"}])
-    (lake.folder(NAME) / "_checked").write_text(text)
-    assert lake.table(NAME) == before
-    assert lake.confirm(before, before.watermark).checked.times == 1
 
 
 def test_a_lake_below_a_file_is_a_storage_error(tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def _gain_a_file(lake: Lake, file: Path) -> None:
     (lake.folder(COURSES) / "left-over.parquet").write_bytes(b"")
 
 
+def _write_into_a_file(lake: Lake, file: Path) -> None:
+    (parquet,) = lake.folder(COURSES).glob("*.parquet")
+    with parquet.open("ab") as opened:
+        opened.write(parquet.read_bytes())
+
+
+def _gain_a_change(lake: Lake, file: Path) -> None:
+    (lake.folder(COURSES) / "_changes").mkdir()
+    (lake.folder(COURSES) / "_changes" / "left-over.parquet").write_bytes(b"")
+
+
 def _write_into_it(lake: Lake, file: Path) -> None:
     with duckdb.connect(str(file)) as connection:
         connection.execute("DROP VIEW canvas.courses")
@@ -132,7 +143,16 @@ def _lose_the_file(lake: Lake, file: Path) -> None:
 
 @pytest.mark.parametrize(
     "what",
-    [_load, _gain_a_file, _write_into_it, _lose_the_note, _damage_the_note, _lose_the_file],
+    [
+        _load,
+        _gain_a_file,
+        _write_into_a_file,
+        _gain_a_change,
+        _write_into_it,
+        _lose_the_note,
+        _damage_the_note,
+        _lose_the_file,
+    ],
 )
 def test_all_is_built_anew_after(
     lake: Lake, file: Path, views: list[str], what: Callable[[Lake, Path], None]
@@ -154,7 +174,7 @@ def test_another_version_of_the_project_builds_anew(
     lake: Lake, file: Path, views: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "views.py").write_text("other words")
-    monkeypatch.setattr(built, "__file__", str(tmp_path / "built.py"))
+    monkeypatch.setattr(built, "_ROOMS", (tmp_path,))
     build_warehouse(lake, file)
     assert views == ["canvas.courses"]
 

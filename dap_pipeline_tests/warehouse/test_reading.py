@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,6 +45,13 @@ def the_log_is_nonsense(folder: Path) -> None:
     newest.write_text("nonsense")
 
 
+def the_log_tells_of_no_instant(folder: Path) -> None:
+    newest = max((folder / "_delta_log").glob("*.json"))
+    told = newest.read_text()
+    newest.write_text(re.sub(r'"at":"[^"]*"', '"at":null', told))
+    assert newest.read_text() != told
+
+
 def an_old_commit_is_no_text(folder: Path) -> None:
     (folder / "_delta_log" / f"{3:020}.json").write_bytes(b'{"commitInfo":\xff}')
 
@@ -62,6 +70,7 @@ def the_files_are_no_parquet(folder: Path) -> None:
     ("harm", "advice"),
     [
         (the_log_is_nonsense, "move it away and load the table anew."),
+        (the_log_tells_of_no_instant, "move it away and load the table anew."),
         (an_old_commit_is_no_text, "move it away and load the table anew."),
         (the_files_are_gone, "`dap-pipeline load --namespace canvas --table courses --mode auto`."),
         (the_files_are_no_parquet, "--table courses --mode auto`."),

@@ -119,7 +119,7 @@ def _broken(
     other: PublishedTable,
 ) -> Detail | None:
     column = identifier(reference.column)
-    until = literal(other.watermark.isoformat())
+    until = literal(other.load.at.isoformat())
     conditions = [f"{column} IS NOT NULL", f"{META_TS.name} <= TIMESTAMPTZ {until}"]
     if reference.type_column:
         members = ", ".join(map(literal, reference.members))
