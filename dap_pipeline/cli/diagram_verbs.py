@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from dap_pipeline.cli.common import Globals, namespace_option, pass_globals, table_option
+from dap_pipeline.cli.common import Globals, namespace_option, pass_globals, table_option, warn
 from dap_pipeline.dap.catalogue import load_catalogue
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.dap.selection import select_tables
-from dap_pipeline.errors import UnknownTableError
+from dap_pipeline.errors import LakeError, UnknownTableError
 from dap_pipeline.lake.columns import TableShape, shape_of
 from dap_pipeline.lake.diagrams import Shown, draw
 from dap_pipeline.lake.masking import Masking
@@ -65,10 +65,16 @@ def _selected(settings: Settings, namespace: str, tables: str) -> list[TableName
 
 
 def _shape(settings: Settings, name: TableName) -> TableShape:
-    published = Lake(settings.lake_dir).table(name)
+    listed = load_catalogue(settings.catalogue_dir).get(name)
+    try:
+        published = Lake(settings.lake_dir).table(name)
+    except LakeError as error:
+        if listed is None:
+            raise
+        warn(f"{error} It is drawn as the catalogue has it.")
+        published = None
     if published is not None:
         return published.shape
-    listed = load_catalogue(settings.catalogue_dir).get(name)
     if listed is None:
         raise UnknownTableError(f"neither the lake nor the catalogue has the table {name}")
     return Masking.from_settings(settings).shown(name, shape_of(listed.schema))

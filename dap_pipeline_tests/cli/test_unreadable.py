@@ -64,6 +64,14 @@ def test_check_passes_over_what_a_load_that_was_killed_has_left(lake: Lake) -> N
     assert "1 tables checked" in done.stderr
 
 
+def test_a_table_that_cannot_be_read_is_drawn_as_the_catalogue_has_it(lake: Lake) -> None:
+    done = told("diagram", "--namespace", "canvas", "--table", "users,enrollments")
+    assert done.return_value is None
+    assert "enrollments" in done.stdout
+    assert done.stderr.startswith(f"Warning: canvas.enrollments: {lake.root}")
+    assert "It is drawn as the catalogue has it.\n" in done.stderr
+
+
 def test_status_lists_the_others_and_ends_with_one(lake: Lake) -> None:
     done = told("status")
     assert done.return_value == 1
