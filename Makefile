@@ -17,7 +17,7 @@ dev: $(INSTALLED)  ## Open the Dagster UI on http://localhost:3000.
 	@$(BIN)/dap-pipeline dev
 
 test: check  ## Run all checks and all tests.
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 quick: check  ## Run the checks and the quick tests.
 	$(BIN)/pytest -n 3 --dist loadfile -m "not slow"
