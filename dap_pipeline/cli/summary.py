@@ -21,7 +21,7 @@ Row = Mapping[str, str | int | None]
 def failure_row(error: DapPipelineError) -> Row:
     """Describe the failure of a table."""
     place = {"namespace": error.place.namespace, "table": error.place.table}
-    return {**place, "error": type(error).__name__, "message": str(error)}
+    return {**place, **_words(error)}
 
 
 def show_summary(
@@ -103,12 +103,15 @@ def _row(name: TableName, result: ManyResult[T], row_of: Callable[[T], Row]) -> 
 
 def _failure(error: DapPipelineError) -> Row:
     return {
-        "error": type(error).__name__,
-        "message": str(error),
+        **_words(error),
         "job_id": error.place.job_id,
         "uuid": error.place.uuid,
         "error_type": error.place.error_type,
     }
+
+
+def _words(error: DapPipelineError) -> Row:
+    return {"error": type(error).__name__, "message": str(error)}
 
 
 def _outcomes(rows: Sequence[Row]) -> list[str]:

@@ -22,15 +22,11 @@ from dap_pipeline.dap.stages import Order, Stages, Target
 from dap_pipeline.dap.stopping import Stop
 from dap_pipeline.dap.transfer import OnBytes
 from dap_pipeline.dap.workers import Places, Workers
-from dap_pipeline.errors import (
-    CancelledError,
-    DapPipelineError,
-)
+from dap_pipeline.errors import CancelledError, DapPipelineError
 from dap_pipeline.settings import Verify
 
 # How long a stopped download is waited for: its threads are woken, so they end at once.
 _WIND_DOWN_SECONDS = 3.0
-
 
 _Ready = queue.SimpleQueue[Target | BaseException]
 """What has become of the targets, in the order in which it came about."""

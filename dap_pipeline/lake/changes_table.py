@@ -10,10 +10,11 @@ alike: when the key of the table becomes another one, the earlier changes have t
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +35,7 @@ from dap_pipeline.lake.folders import make_files_private, storage_errors
 from dap_pipeline.lake.merging.merge import BaseFile, changes_shape
 from dap_pipeline.lake.merging.write import private_file
 from dap_pipeline.lake.moving import Moved, stem_of
-from dap_pipeline.lake.opening import first_line
+from dap_pipeline.lake.opening import NONSENSE, first_line
 from dap_pipeline.lake.publishing import CHANGES_FOLDER, Content, create, open_table, replace
 from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
@@ -165,10 +166,8 @@ def waiting(folder: Path, loads: Iterable[LoadRecord]) -> frozenset[str]:
     aside = folder / CHANGES_FOLDER
     if not aside.is_dir():
         return frozenset()
-    try:
+    with _reading(aside):
         pending = _pending(open_table(aside), aside, loads)
-    except DeltaError as error:
-        raise changes_unreadable(aside, error) from error
     return frozenset(load.changes_file for load in pending if load.changes_file)
 
 
@@ -181,13 +180,11 @@ def unsettled(folder: Path, loads: Iterable[LoadRecord], keep: timedelta) -> boo
     aside = folder / CHANGES_FOLDER
     if not aside.is_dir():
         return False
-    try:
+    with _reading(aside):
         delta = open_table(aside)
         if _pending(delta, aside, loads):
             return True
         return delta is not None and any(_too_old(_files(aside, delta), keep))
-    except DeltaError as error:
-        raise changes_unreadable(aside, error) from error
 
 
 def settle(
@@ -234,10 +231,16 @@ def files(folder: Path) -> tuple[str, ...]:
         LakeError: the table of changes cannot be read.
     """
     aside = folder / CHANGES_FOLDER
-    try:
+    with _reading(aside):
         delta = open_table(aside)
         return () if delta is None else tuple(str(file.path) for file in _files(aside, delta))
-    except (DeltaError, KeyError, TypeError, ValueError, OSError) as error:
+
+
+@contextlib.contextmanager
+def _reading(aside: Path) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, *NONSENSE) as error:
         raise changes_unreadable(aside, error) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from dap_pipeline.lake.hashing import set_key
 PACKED = "COMPRESSION zstd, COMPRESSION_LEVEL 1"
 # How much of the memory that it takes in a merge DuckDB counts; see docs/speed.md.
 _COUNTED = 0.6
-_MEMORY = re.compile(r"([0-9.]+)(.+)")
 
 
 @dataclass(frozen=True)
@@ -37,10 +35,8 @@ class RewriteOptions:
 
     def for_merging(self) -> RewriteOptions:
         """Give DuckDB less: where it joins, it takes half as much again as it counts."""
-        found = _MEMORY.fullmatch(self.memory)
-        if found is None:
-            return self
-        number, unit = found.groups()
+        unit = self.memory.lstrip("0123456789.")
+        number = self.memory.removesuffix(unit)
         return replace(self, memory=f"{float(number) * _COUNTED:g}{unit}")
 
 

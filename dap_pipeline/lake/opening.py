@@ -30,6 +30,9 @@ _IF_IT_LASTS = (
     "If that lasts, bring this folder back from a backup, or move it away and load the table anew."
 )
 
+NONSENSE = (AttributeError, KeyError, TypeError, ValueError, OSError)
+"""What reading a log or note raises that is not as this project wrote it, or cannot be opened."""
+
 _COMMIT = re.compile(r"[0-9]{20}\.json")
 
 _Commit = tuple[str, int, int]
@@ -100,7 +103,7 @@ def _read(name: TableName, folder: Path, version: int | None) -> PublishedTable 
         return _describe(name, folder, DeltaTable(str(folder), version=version))
     except TableNotFoundError:
         return None
-    except (DeltaError, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (DeltaError, *NONSENSE) as error:
         if version is not None and not (folder / LOG_FOLDER / f"{version:020d}.json").exists():
             return None
         raise unreadable(folder, name, error) from error

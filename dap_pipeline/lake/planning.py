@@ -196,8 +196,8 @@ class _Plan:
             if not checks or (instant_of(error.since) or watermark) > since:
                 raise
             job = self.asking.increment(watermark - checks * timedelta(seconds=1))
-        is_looked_at = self.overlap and back >= self.overlap
-        if _brings_nothing(job, before, is_looked_at=bool(is_looked_at)):
+        is_looked_at = bool(self.overlap) and back >= self.overlap
+        if _brings_nothing(job, before, is_looked_at=is_looked_at):
             return _up_to_date(job)
         return Answer(job, self.asking.format)
 
@@ -255,8 +255,9 @@ class _Plan:
             return UpToDate(reason, job, known=False)
         # What increments have led to is replaced even by the same state: a snapshot is asked for
         # to be sure of it.
-        is_same = load.kind is LoadKind.SNAPSHOT and job.at == load.at
-        if (is_same and job.schema_version == load.schema_version) or _is_its_job(job, load):
+        state = (load.at, load.schema_version)
+        is_same = load.kind is LoadKind.SNAPSHOT and (job.at, job.schema_version) == state
+        if is_same or _is_its_job(job, load):
             return _up_to_date(job)
         return Answer(job, form)
 

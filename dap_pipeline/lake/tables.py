@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -33,7 +32,7 @@ from dap_pipeline.lake.commits import LOG_FOLDER, NewLoad, load_records
 from dap_pipeline.lake.duck import RewriteOptions
 from dap_pipeline.lake.folders import storage_errors
 from dap_pipeline.lake.merging.merge import BaseFile
-from dap_pipeline.lake.opening import CHECKED_FILE, Opener, unreadable
+from dap_pipeline.lake.opening import CHECKED_FILE, NONSENSE, Opener, unreadable
 from dap_pipeline.lake.past import (
     Past,
     Restoring,
@@ -48,8 +47,6 @@ from dap_pipeline.lake.records import LoadRecord, PublishedTable
 from dap_pipeline.lake.rewriting.rewrite import WrittenFile
 
 __all__ = ["Lake", "NewLoad"]
-
-_OPENED_AT_ONCE = 4
 
 
 class Lake:
@@ -69,10 +66,8 @@ class Lake:
         Raises:
             LakeError: what lies there cannot be read as a table of this lake.
         """
-        try:
+        with self._reading(name):
             return self._opener.table(name, self.folder(name), version)
-        except OSError as error:
-            raise unreadable(self.folder(name), name, error) from error
 
     def names(self) -> list[TableName]:
         """Name the tables that are there, whether or not they can be read."""
@@ -117,7 +112,7 @@ class Lake:
     def _reading(self, name: TableName) -> Iterator[None]:
         try:
             yield
-        except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        except NONSENSE as error:
             raise unreadable(self.folder(name), name, error) from error
 
     def publish(
@@ -203,8 +198,8 @@ class Lake:
 
     def unrecorded_changes(self, names: Sequence[TableName]) -> list[str]:
         """Say of each table why what its last loads changed is not on record; empty where it is."""
-        with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-            return list(pool.map(self._unrecorded, names))
+        found = read_each(names, self._unrecorded).found
+        return [found[name] for name in names]
 
     def _unrecorded(self, name: TableName) -> str:
         folder = self.folder(name)

@@ -24,6 +24,7 @@ from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import StorageError, WarehouseError
 from dap_pipeline.lake.folders import make_private
 from dap_pipeline.lake.freshness import BY_RHYTHM, FreshnessRules
+from dap_pipeline.lake.opening import first_line
 from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.sql import identifier
 from dap_pipeline.lake.tables import Lake
@@ -218,7 +219,7 @@ def _failures_named(file: Path) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         raise StorageError(f"the warehouse {file} cannot be written: {reason}") from error
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         if any(text in reason for text in _DISK_TROUBLE):
             raise StorageError(f"the warehouse {file} cannot be written: {reason}") from error
         raise WarehouseError(f"the warehouse {file} cannot be built: {reason}") from error

@@ -9,6 +9,7 @@ import duckdb
 
 from dap_pipeline.errors import ConfigurationError, StorageError, WarehouseError
 from dap_pipeline.lake.folders import refused_by_storage, storage_errors
+from dap_pipeline.lake.opening import first_line
 from dap_pipeline.lake.records import PublishedTable
 from dap_pipeline.lake.sql import literal
 from dap_pipeline.warehouse.views import select_of
@@ -67,7 +68,7 @@ def write_version(table: PublishedTable, file: Path) -> int:
 
 
 def _unreadable(table: PublishedTable, error: duckdb.Error) -> WarehouseError:
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     return WarehouseError(
         f"version {table.version} cannot be read: {reason}",
         advice="See the versions with `dap-pipeline history`.",

@@ -15,6 +15,7 @@ import duckdb
 from dap_pipeline.dap.models import TableName
 from dap_pipeline.errors import LakeError
 from dap_pipeline.lake.changes_table import changes_unreadable
+from dap_pipeline.lake.opening import first_line
 from dap_pipeline.lake.past import Past
 from dap_pipeline.lake.publishing import CHANGES_FOLDER
 from dap_pipeline.lake.readings import Readings
@@ -144,7 +145,7 @@ class _Reader:
 
 
 def _lost(table: PublishedTable, error: duckdb.Error) -> LakeError:
-    reason = str(error).splitlines()[0]
+    reason = first_line(error)
     load = f"dap-pipeline load --namespace {table.name.namespace} --table {table.name.table}"
     return LakeError(
         f"its files cannot be read: {reason}",
